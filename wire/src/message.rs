@@ -1,0 +1,256 @@
+//! The messages peers exchange, each in one frame: length (u32), kind (u8), body.
+
+use bincode::{Decode, Encode};
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::{
+    block::SignedBlock,
+    codec::{self, BoundedVec, Slice},
+    error::DecodeError,
+    ids::{GenesisId, NetworkId, ShortId, TxId},
+    limits::{
+        BLOCK_OVERHEAD, MAX_BLOCK, MAX_BLOCKS_PER_REQUEST, MAX_IDS, MAX_RECORD, MAX_RECORDS, MAX_TX, TX_OVERHEAD,
+    },
+    tx::SignedTx,
+};
+
+/// A message from one peer to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// First on every stream: who speaks which protocol for which network.
+    Hello(Hello),
+    /// Last on a stream that is closed on purpose.
+    Goodbye(Goodbye),
+    /// A transaction, sent unasked or in answer to an [`Message::IWant`].
+    Push(SignedTx),
+    /// Transactions the sender has and offers.
+    IHave(BoundedVec<ShortId, MAX_IDS>),
+    /// Transactions the sender asks for, out of those announced to it.
+    IWant(BoundedVec<ShortId, MAX_IDS>),
+    /// Asks for [`Message::Peers`].
+    GetPeers,
+    /// Signed peer records (libp2p RFC 0002 and 0003 envelopes), unchecked.
+    Peers(BoundedVec<Record, MAX_RECORDS>),
+    /// A block, sent unasked or in answer to a [`Message::GetBlocks`].
+    Block(SignedBlock),
+    /// Asks for blocks by height.
+    GetBlocks(GetBlocks),
+    /// Asks for transactions of a block by their full ids.
+    GetBlockTxs(BoundedVec<TxId, MAX_IDS>),
+    /// One transaction of a block, in answer to a [`Message::GetBlockTxs`].
+    BlockTx(SignedTx),
+}
+
+/// See [`Message::Hello`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Hello {
+    /// [`crate::PROTOCOL_VERSION`].
+    pub version: u16,
+    /// The network's number.
+    pub network: NetworkId,
+    /// The network's genesis.
+    pub genesis: GenesisId,
+    /// Height of the sender's last block, 0 for none.
+    pub height: u64,
+}
+
+/// Why a link is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goodbye {
+    /// The node stops.
+    Shutdown,
+    /// The node has as many links as it wants.
+    TooManyPeers,
+    /// The other side speaks for another network, genesis or protocol version.
+    WrongNetwork,
+    /// The other side broke the protocol too often.
+    Misbehaviour,
+}
+
+/// See [`Message::GetBlocks`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct GetBlocks {
+    /// Height of the first block.
+    pub from: u64,
+    /// How many, at least 1 and at most [`MAX_BLOCKS_PER_REQUEST`].
+    pub count: u16,
+}
+
+/// One signed peer record, at most [`MAX_RECORD`] bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record(Bytes);
+
+impl Record {
+    /// Takes an encoded envelope; `None` if it is too long.
+    pub fn new(envelope: Bytes) -> Option<Self> {
+        (envelope.len() <= MAX_RECORD).then_some(Self(envelope))
+    }
+
+    /// The encoded envelope.
+    pub fn envelope(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+impl Encode for Record {
+    fn encode<E: bincode::enc::Encoder>(&self, encoder: &mut E) -> Result<(), bincode::error::EncodeError> {
+        Slice::<MAX_RECORD>(&self.0).encode(encoder)
+    }
+}
+
+impl<Context> Decode<Context> for Record {
+    fn decode<D: bincode::de::Decoder<Context = Context>>(
+        decoder: &mut D,
+    ) -> Result<Self, bincode::error::DecodeError> {
+        codec::decode_bytes(decoder, MAX_RECORD).map(|bytes| Self(bytes.into()))
+    }
+}
+
+/// The kinds of message; the number is the second field of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "each is described at its Message")]
+pub enum Kind {
+    Hello = 0,
+    Goodbye = 1,
+    Push = 2,
+    IHave = 3,
+    IWant = 4,
+    GetPeers = 5,
+    Peers = 6,
+    Block = 7,
+    GetBlocks = 8,
+    GetBlockTxs = 9,
+    BlockTx = 10,
+}
+
+impl Kind {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 11] = [
+        Self::Hello,
+        Self::Goodbye,
+        Self::Push,
+        Self::IHave,
+        Self::IWant,
+        Self::GetPeers,
+        Self::Peers,
+        Self::Block,
+        Self::GetBlocks,
+        Self::GetBlockTxs,
+        Self::BlockTx,
+    ];
+
+    /// The name used in metrics and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hello => "hello",
+            Self::Goodbye => "goodbye",
+            Self::Push => "push",
+            Self::IHave => "ihave",
+            Self::IWant => "iwant",
+            Self::GetPeers => "get_peers",
+            Self::Peers => "peers",
+            Self::Block => "block",
+            Self::GetBlocks => "get_blocks",
+            Self::GetBlockTxs => "get_block_txs",
+            Self::BlockTx => "block_tx",
+        }
+    }
+
+    /// The shortest and the longest body, in bytes. A frame outside them is refused before its body is read.
+    pub(crate) fn body_range(self) -> (usize, usize) {
+        match self {
+            Self::Hello => (46, 46),
+            Self::Goodbye => (1, 1),
+            Self::Push | Self::BlockTx => (TX_OVERHEAD, MAX_TX),
+            Self::IHave | Self::IWant => (4, 4 + 8 * MAX_IDS),
+            Self::GetPeers => (0, 0),
+            Self::Peers => (4, 4 + MAX_RECORDS * (4 + MAX_RECORD)),
+            Self::Block => (BLOCK_OVERHEAD, MAX_BLOCK),
+            Self::GetBlocks => (10, 10),
+            Self::GetBlockTxs => (4, 4 + 32 * MAX_IDS),
+        }
+    }
+}
+
+impl TryFrom<u8> for Kind {
+    type Error = DecodeError;
+
+    fn try_from(number: u8) -> Result<Self, DecodeError> {
+        Self::ALL.get(usize::from(number)).copied().ok_or(DecodeError::UnknownKind(number))
+    }
+}
+
+impl Message {
+    /// The kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Hello(_) => Kind::Hello,
+            Self::Goodbye(_) => Kind::Goodbye,
+            Self::Push(_) => Kind::Push,
+            Self::IHave(_) => Kind::IHave,
+            Self::IWant(_) => Kind::IWant,
+            Self::GetPeers => Kind::GetPeers,
+            Self::Peers(_) => Kind::Peers,
+            Self::Block(_) => Kind::Block,
+            Self::GetBlocks(_) => Kind::GetBlocks,
+            Self::GetBlockTxs(_) => Kind::GetBlockTxs,
+            Self::BlockTx(_) => Kind::BlockTx,
+        }
+    }
+
+    /// Appends the message's frame to `out` and returns its length.
+    pub fn encode(&self, out: &mut BytesMut) -> usize {
+        match self {
+            Self::Hello(hello) => self.put(out, &codec::encode(hello)),
+            Self::Goodbye(reason) => self.put(out, &[*reason as u8]),
+            Self::Push(tx) | Self::BlockTx(tx) => self.put(out, tx.bytes()),
+            Self::IHave(ids) | Self::IWant(ids) => self.put(out, &codec::encode(ids)),
+            Self::GetPeers => self.put(out, &[]),
+            Self::Peers(records) => self.put(out, &codec::encode(records)),
+            Self::Block(block) => self.put(out, block.bytes()),
+            Self::GetBlocks(request) => self.put(out, &codec::encode(request)),
+            Self::GetBlockTxs(ids) => self.put(out, &codec::encode(ids)),
+        }
+    }
+
+    fn put(&self, out: &mut BytesMut, body: &[u8]) -> usize {
+        out.put_u32_le(body.len() as u32);
+        out.put_u8(self.kind() as u8);
+        out.put_slice(body);
+        crate::limits::FRAME_HEADER + body.len()
+    }
+
+    pub(crate) fn decode(kind: Kind, body: &[u8]) -> Result<Self, DecodeError> {
+        Ok(match kind {
+            Kind::Hello => Self::Hello(codec::decode(body)?),
+            Kind::Goodbye => Self::Goodbye(Goodbye::try_from(codec::decode::<u8>(body)?)?),
+            Kind::Push => Self::Push(SignedTx::decode(body)?),
+            Kind::IHave => Self::IHave(codec::decode(body)?),
+            Kind::IWant => Self::IWant(codec::decode(body)?),
+            Kind::GetPeers => Self::GetPeers,
+            Kind::Peers => Self::Peers(codec::decode(body)?),
+            Kind::Block => Self::Block(SignedBlock::decode(body)?),
+            Kind::GetBlocks => {
+                let request: GetBlocks = codec::decode(body)?;
+                if !(1..=MAX_BLOCKS_PER_REQUEST).contains(&request.count) {
+                    return Err(DecodeError::Invalid("a request for no block, or for too many"));
+                }
+                Self::GetBlocks(request)
+            }
+            Kind::GetBlockTxs => Self::GetBlockTxs(codec::decode(body)?),
+            Kind::BlockTx => Self::BlockTx(SignedTx::decode(body)?),
+        })
+    }
+}
+
+impl TryFrom<u8> for Goodbye {
+    type Error = DecodeError;
+
+    fn try_from(code: u8) -> Result<Self, DecodeError> {
+        [Self::Shutdown, Self::TooManyPeers, Self::WrongNetwork, Self::Misbehaviour]
+            .get(usize::from(code))
+            .copied()
+            .ok_or(DecodeError::Invalid("a goodbye for an unknown reason"))
+    }
+}
