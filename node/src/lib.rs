@@ -1,1 +1,8 @@
-//! placeholder
+//! The Starling node.
+//!
+//! [`engine`] is the protocol as a pure state machine. With the feature `net` (on by default) the rest of a node is
+//! built around it: the libp2p driver, JSON-RPC and the command line.
+
+pub mod engine;
+#[cfg(feature = "net")]
+pub mod net;

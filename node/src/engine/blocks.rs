@@ -1,0 +1,321 @@
+//! The chain of announced blocks: checking whose turn it is, collecting what a block includes, applying it.
+//!
+//! Producers named by the genesis file take turns, one height each. A node takes the first valid block it sees at a
+//! height; there is no fork choice, since this is not a consensus protocol.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    num::NonZeroUsize,
+    time::Duration,
+};
+
+use lru::LruCache;
+use starling_mempool::{Genesis, Ledger};
+use starling_wire::{BlockId, BoundedVec, GetBlocks, Message, NodeId, SignedBlock, TxId, VerifiedBlock, VerifiedTx};
+
+use super::{
+    io::Output,
+    peers::{Link, Peers},
+    time::Time,
+};
+
+/// Blocks kept with their transactions, for nodes that lag behind. Bounds memory together with [`MAX_RECENT_BYTES`]; a
+/// node that is further behind cannot catch up from this one.
+const MAX_RECENT: usize = 1024;
+
+/// Bytes of transactions kept for those blocks.
+const MAX_RECENT_BYTES: usize = 64 << 20;
+
+/// How far ahead of the chain's head a block is kept until its predecessors come.
+const MAX_AHEAD: u64 = 32;
+
+/// Refused blocks remembered, so that copies of them are not looked at again.
+const MAX_REFUSED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+
+/// Added to two round trips before a request for blocks or their transactions is given to another neighbour.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A block that is part of the chain.
+#[derive(Debug)]
+pub struct AppliedBlock {
+    /// The block.
+    pub block: VerifiedBlock,
+    /// Its transactions, in order.
+    pub txs: Vec<VerifiedTx>,
+}
+
+/// The next block of the chain, while some of its transactions are missing.
+#[derive(Debug)]
+struct Pending {
+    block: VerifiedBlock,
+    found: BTreeMap<TxId, VerifiedTx>,
+    missing: BTreeSet<TxId>,
+    /// Whom the missing were asked of, and until when it may answer.
+    asked: Option<(NodeId, Time)>,
+}
+
+/// What to do with a block that came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Receipt {
+    /// Check its signature.
+    Verify,
+    /// It is known, too old, or kept for later.
+    Nothing,
+    /// No honest node passes on such a block.
+    Invalid,
+}
+
+/// The chain's state.
+#[derive(Debug)]
+pub struct Chain {
+    head: (u64, BlockId),
+    recent: VecDeque<AppliedBlock>,
+    recent_bytes: usize,
+    included: BTreeMap<TxId, u64>,
+    /// The block at the next height whose signature is being checked.
+    checking: Option<BlockId>,
+    pending: Option<Pending>,
+    /// Blocks above the next height, unchecked, with whoever sent them.
+    ahead: BTreeMap<u64, (NodeId, SignedBlock)>,
+    refused: LruCache<BlockId, ()>,
+    /// The highest block each neighbour is known to have.
+    heights: BTreeMap<NodeId, u64>,
+    /// Whom blocks were asked of, and until when it may answer.
+    syncing: Option<(NodeId, Time)>,
+}
+
+impl Chain {
+    pub(super) fn new() -> Self {
+        Self {
+            head: (0, BlockId::ZERO),
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+            included: BTreeMap::new(),
+            checking: None,
+            pending: None,
+            ahead: BTreeMap::new(),
+            refused: LruCache::new(MAX_REFUSED),
+            heights: BTreeMap::new(),
+            syncing: None,
+        }
+    }
+
+    /// Height of the last applied block, 0 for none.
+    pub fn height(&self) -> u64 {
+        self.head.0
+    }
+
+    /// Id of the last applied block, [`BlockId::ZERO`] for none.
+    pub fn head(&self) -> BlockId {
+        self.head.1
+    }
+
+    /// A block of the chain, if it is recent enough to be kept (the last 1,024, at most 64 MiB).
+    pub fn block(&self, height: u64) -> Option<&AppliedBlock> {
+        let first = self.head.0 + 1 - self.recent.len() as u64;
+        self.recent.get(usize::try_from(height.checked_sub(first)?).ok()?)
+    }
+
+    /// The height of the recent block that includes a transaction.
+    pub fn included_at(&self, id: &TxId) -> Option<u64> {
+        self.included.get(id).copied()
+    }
+
+    /// A transaction of a recent block.
+    pub fn transaction(&self, id: &TxId) -> Option<&VerifiedTx> {
+        self.block(self.included_at(id)?)?.txs.iter().find(|tx| tx.id() == *id)
+    }
+
+    /// Whether the chain is complete as far as any neighbour tells, so that a next block may be made.
+    pub(super) fn is_current(&self) -> bool {
+        self.pending.is_none() && self.checking.is_none() && self.heights.values().all(|height| *height <= self.head.0)
+    }
+
+    /// A neighbour told how far its chain goes.
+    pub(super) fn peer_height(&mut self, peer: NodeId, height: u64) {
+        let known = self.heights.entry(peer).or_default();
+        *known = height.max(*known);
+    }
+
+    /// Whether a neighbour is known to have the block at a height.
+    pub(super) fn peer_has(&self, peer: &NodeId, height: u64) -> bool {
+        self.heights.get(peer).is_some_and(|known| *known >= height)
+    }
+
+    pub(super) fn link_lost(&mut self, peer: &NodeId) {
+        self.heights.remove(peer);
+        if self.syncing.is_some_and(|(asked, _)| asked == *peer) {
+            self.syncing = None;
+        }
+        if let Some(pending) = &mut self.pending {
+            pending.asked.take_if(|(asked, _)| asked == peer);
+        }
+    }
+
+    /// A block came in from a neighbour, or was made here.
+    pub(super) fn receive(&mut self, from: Option<NodeId>, block: &SignedBlock, genesis: &Genesis) -> Receipt {
+        let header = block.header();
+        if header.network != genesis.network
+            || genesis.producer_at(header.height) != Some(header.producer)
+            || block.tx_ids().len() > genesis.limits.max_block_txs as usize
+        {
+            return Receipt::Invalid;
+        }
+        if let Some(peer) = from {
+            self.peer_height(peer, header.height);
+        }
+        let next = self.head.0 + 1;
+        if header.height < next || header.height > next + MAX_AHEAD || self.refused.contains(&block.id()) {
+            return Receipt::Nothing;
+        }
+        if header.height > next {
+            if let Some(peer) = from {
+                self.ahead.entry(header.height).or_insert((peer, block.clone()));
+            }
+            return Receipt::Nothing;
+        }
+        self.syncing = None;
+        if self.checking.is_some() || self.pending.is_some() {
+            return Receipt::Nothing;
+        }
+        if header.parent != self.head.1 {
+            // Built on a block this node did not take: its producers signed two blocks for one height.
+            self.refused.put(block.id(), ());
+            return Receipt::Nothing;
+        }
+        self.checking = Some(block.id());
+        Receipt::Verify
+    }
+
+    /// The signature of a block was no good.
+    pub(super) fn bad_signature(&mut self, id: BlockId) {
+        self.checking.take_if(|checking| *checking == id);
+    }
+
+    /// The signature of a block was good. Says whether it is to be passed on; it is then waiting to be applied.
+    pub(super) fn verified(&mut self, block: VerifiedBlock, find: impl Fn(&TxId) -> Option<VerifiedTx>) -> bool {
+        if self.checking.take() != Some(block.id()) || block.header().height != self.head.0 + 1 {
+            return false;
+        }
+        let mut pending = Pending { found: BTreeMap::new(), missing: BTreeSet::new(), asked: None, block };
+        for id in pending.block.tx_ids() {
+            match find(id) {
+                Some(tx) => drop(pending.found.insert(*id, tx)),
+                None => drop(pending.missing.insert(*id)),
+            }
+        }
+        self.pending = Some(pending);
+        true
+    }
+
+    /// Whether a transaction is what the next block waits for.
+    pub(super) fn wants(&self, id: &TxId) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.missing.contains(id))
+    }
+
+    /// A transaction became known.
+    pub(super) fn offer(&mut self, tx: &VerifiedTx) {
+        if let Some(pending) = &mut self.pending
+            && pending.missing.remove(&tx.id())
+        {
+            pending.found.insert(tx.id(), tx.clone());
+        }
+    }
+
+    /// Applies the next block if all of it is here.
+    pub(super) fn advance(&mut self, ledger: &mut Ledger) -> Option<Result<&AppliedBlock, (VerifiedBlock, String)>> {
+        let mut pending = self.pending.take_if(|pending| pending.missing.is_empty())?;
+        let block = pending.block;
+        let txs: Vec<VerifiedTx> = block.tx_ids().iter().filter_map(|id| pending.found.remove(id)).collect();
+        let applied = if txs.len() == block.tx_ids().len() {
+            ledger.apply(block.header().height, &block.header().producer, &txs).map_err(|error| error.to_string())
+        } else {
+            Err("it includes a transaction twice".into())
+        };
+        if let Err(why) = applied {
+            self.refused.put(block.id(), ());
+            return Some(Err((block, why)));
+        }
+        self.head = (block.header().height, block.id());
+        self.included.extend(block.tx_ids().iter().map(|id| (*id, self.head.0)));
+        self.recent_bytes += bytes(&txs);
+        self.recent.push_back(AppliedBlock { block, txs });
+        while self.recent.len() > MAX_RECENT || (self.recent_bytes > MAX_RECENT_BYTES && self.recent.len() > 1) {
+            if let Some(old) = self.recent.pop_front() {
+                self.recent_bytes -= bytes(&old.txs);
+                for id in old.block.tx_ids() {
+                    self.included.remove(id);
+                }
+            }
+        }
+        self.recent.back().map(Ok)
+    }
+
+    /// The next block, if it was kept until its predecessor came.
+    pub(super) fn next_ahead(&mut self) -> Option<(NodeId, SignedBlock)> {
+        self.ahead = self.ahead.split_off(&(self.head.0 + 1));
+        (self.checking.is_none() && self.pending.is_none()).then(|| self.ahead.remove(&(self.head.0 + 1)))?
+    }
+
+    /// Asks for what is missing: blocks up to what neighbours are known to have, transactions of the next block. Names
+    /// a neighbour that claimed to have more blocks and did not send them; its claim is forgotten.
+    pub(super) fn request(&mut self, now: Time, peers: &Peers, out: &mut impl FnMut(Output)) -> Option<NodeId> {
+        let next = self.head.0 + 1;
+        let broken = self.syncing.filter(|(_, deadline)| *deadline <= now).map(|(peer, _)| peer);
+        if let Some(peer) = broken {
+            self.heights.insert(peer, self.head.0);
+        }
+        if let Some(pending) = &mut self.pending
+            && !pending.missing.is_empty()
+            && pending.asked.is_none_or(|(_, deadline)| deadline <= now)
+            && let Some((peer, link)) = other_than(pending.asked, &self.heights, next, peers)
+        {
+            pending.asked = Some((peer, deadline(now, link)));
+            let missing: Vec<TxId> = pending.missing.iter().copied().collect();
+            for ids in BoundedVec::chunks(&missing) {
+                out(Output::Send { peer, message: Message::GetBlockTxs(ids) });
+            }
+        }
+        let busy = self.pending.is_some() || self.checking.is_some() || self.ahead.contains_key(&next);
+        if !busy
+            && self.syncing.is_none_or(|(_, deadline)| deadline <= now)
+            && let Some((peer, link)) = other_than(self.syncing, &self.heights, next, peers)
+        {
+            self.syncing = Some((peer, deadline(now, link)));
+            let request = GetBlocks { from: next, count: starling_wire::limits::MAX_BLOCKS_PER_REQUEST };
+            out(Output::Send { peer, message: Message::GetBlocks(request) });
+        } else if broken.is_some() {
+            self.syncing = None;
+        }
+        broken
+    }
+
+    /// When [`Self::request`] next has work.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let pending = self.pending.as_ref().and_then(|pending| pending.asked);
+        [self.syncing, pending].into_iter().flatten().map(|(_, deadline)| deadline).min()
+    }
+}
+
+fn bytes(txs: &[VerifiedTx]) -> usize {
+    txs.iter().map(|tx| tx.bytes().len()).sum()
+}
+
+fn deadline(now: Time, link: &Link) -> Time {
+    now + link.expected_rtt() * 2 + PATIENCE
+}
+
+/// A neighbour that has the block at `height`, not the one asked last if there is another.
+fn other_than<'a>(
+    asked: Option<(NodeId, Time)>,
+    heights: &BTreeMap<NodeId, u64>,
+    height: u64,
+    peers: &'a Peers,
+) -> Option<(NodeId, &'a Link)> {
+    let last = asked.map(|(peer, _)| peer);
+    let able = || {
+        peers.ready().filter(|(peer, _)| heights.get(peer).is_some_and(|known| *known >= height)).map(|(p, l)| (*p, l))
+    };
+    // Going round in the order of ids: the first above the last asked, else the first.
+    able().find(|(peer, _)| last.is_none_or(|last| *peer > last)).or_else(|| able().next())
+}

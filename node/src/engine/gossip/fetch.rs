@@ -1,0 +1,202 @@
+//! Pulling announced transactions: one request in flight for each, and the next announcer when one does not answer.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use starling_wire::{NodeId, ShortId};
+
+use super::super::{peers::Peers, time::Time};
+
+/// Transactions asked for at one time, over all neighbours. Bounds memory; above it, announcements are passed over and
+/// a later one (or a push) brings the transaction.
+const MAX_REQUESTS: usize = 64 * 1024;
+
+/// Transactions asked for from one neighbour at one time: one that announces without end cannot use up the whole table.
+const MAX_REQUESTS_PER_PEER: usize = 8 * 1024;
+
+/// Further announcers remembered for each request. Links fail rarely; four in a row hardly ever.
+const MAX_ALTERNATIVES: usize = 4;
+
+/// Added to two round trips before a request counts as unanswered: what a busy neighbour needs to look it up.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+struct Request {
+    asked: NodeId,
+    deadline: Time,
+    others: VecDeque<NodeId>,
+}
+
+/// What follows from a request that was not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Failover {
+    /// What is still missing.
+    pub(in super::super) id: ShortId,
+    /// Who did not send it.
+    pub(in super::super) broken: NodeId,
+    /// Whom to ask now; nobody if no other neighbour announced it.
+    pub(in super::super) next: Option<NodeId>,
+}
+
+/// All requests in flight.
+#[derive(Debug, Default)]
+pub(super) struct Fetch {
+    requests: BTreeMap<ShortId, Request>,
+    deadlines: BTreeSet<(Time, ShortId)>,
+    in_flight: BTreeMap<NodeId, usize>,
+}
+
+impl Fetch {
+    /// A neighbour announced what is wanted. Says whether to ask it now.
+    pub(super) fn announced(&mut self, now: Time, id: ShortId, peer: NodeId, peers: &Peers) -> bool {
+        if let Some(request) = self.requests.get_mut(&id) {
+            let known = request.asked == peer || request.others.contains(&peer);
+            if !known && request.others.len() < MAX_ALTERNATIVES {
+                request.others.push_back(peer);
+            }
+            return false;
+        }
+        if self.requests.len() >= MAX_REQUESTS || self.in_flight(&peer) >= MAX_REQUESTS_PER_PEER {
+            return false;
+        }
+        self.ask(now, id, peer, VecDeque::new(), peers);
+        true
+    }
+
+    /// It came, from whomever: no need to ask any more. Says whether `peer` was the one asked.
+    pub(super) fn arrived(&mut self, id: ShortId) -> Option<NodeId> {
+        self.take(id).map(|request| request.asked)
+    }
+
+    /// The requests whose time is up, each moved on to the next announcer.
+    pub(super) fn expire(&mut self, now: Time, peers: &Peers) -> Vec<Failover> {
+        let mut failovers = Vec::new();
+        while let Some(&(deadline, id)) = self.deadlines.first()
+            && deadline <= now
+        {
+            failovers.extend(self.fail(now, id, peers));
+        }
+        failovers
+    }
+
+    /// A link is gone: what it was asked for is asked of others.
+    pub(super) fn link_lost(&mut self, now: Time, peer: &NodeId, peers: &Peers) -> Vec<Failover> {
+        let lost: Vec<ShortId> =
+            self.requests.iter().filter(|(_, request)| request.asked == *peer).map(|(id, _)| *id).collect();
+        lost.into_iter().filter_map(|id| self.fail(now, id, peers)).collect()
+    }
+
+    /// When [`Self::expire`] next has work.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    fn in_flight(&self, peer: &NodeId) -> usize {
+        self.in_flight.get(peer).copied().unwrap_or(0)
+    }
+
+    fn fail(&mut self, now: Time, id: ShortId, peers: &Peers) -> Option<Failover> {
+        let mut request = self.take(id)?;
+        let next = loop {
+            match request.others.pop_front() {
+                Some(peer) if peers.get(&peer).is_none_or(|link| !link.is_ready()) => {}
+                next => break next,
+            }
+        };
+        if let Some(next) = next {
+            self.ask(now, id, next, request.others, peers);
+        }
+        Some(Failover { id, broken: request.asked, next })
+    }
+
+    fn ask(&mut self, now: Time, id: ShortId, peer: NodeId, others: VecDeque<NodeId>, peers: &Peers) {
+        let rtt = peers.get(&peer).map_or(Duration::ZERO, |link| link.expected_rtt());
+        let deadline = now + rtt * 2 + PATIENCE;
+        self.requests.insert(id, Request { asked: peer, deadline, others });
+        self.deadlines.insert((deadline, id));
+        *self.in_flight.entry(peer).or_default() += 1;
+    }
+
+    fn take(&mut self, id: ShortId) -> Option<Request> {
+        let request = self.requests.remove(&id)?;
+        self.deadlines.remove(&(request.deadline, id));
+        if let Some(count) = self.in_flight.get_mut(&request.asked) {
+            *count -= 1;
+            if *count == 0 {
+                self.in_flight.remove(&request.asked);
+            }
+        }
+        Some(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::io::Direction;
+    use super::*;
+
+    const ID: ShortId = ShortId([1; 8]);
+
+    fn node(i: u8) -> NodeId {
+        NodeId([i; 32])
+    }
+
+    fn peers() -> Peers {
+        let mut peers = Peers::default();
+        for i in 0..9 {
+            peers.insert(Time::ZERO, node(i), Direction::Incoming);
+            let link = peers.get_mut(&node(i)).unwrap();
+            link.ready = true;
+            link.measured(Duration::from_millis(40));
+        }
+        peers
+    }
+
+    #[test]
+    fn one_request_in_flight_and_failover_in_the_order_of_announcements() {
+        let (mut fetch, peers) = (Fetch::default(), peers());
+        assert!(fetch.announced(Time::ZERO, ID, node(0), &peers));
+        for i in [0, 1, 1, 2] {
+            assert!(!fetch.announced(Time::ZERO, ID, node(i), &peers));
+        }
+        let first = Time::ZERO + Duration::from_millis(100);
+        assert_eq!(fetch.deadline(), Some(first));
+        assert_eq!(fetch.expire(Time::ZERO, &peers), []);
+        assert_eq!(fetch.expire(first, &peers), [Failover { id: ID, broken: node(0), next: Some(node(1)) }]);
+        assert_eq!(
+            fetch.link_lost(first, &node(1), &peers),
+            [Failover { id: ID, broken: node(1), next: Some(node(2)) }]
+        );
+        let second = fetch.deadline().unwrap();
+        assert_eq!(fetch.expire(second, &peers), [Failover { id: ID, broken: node(2), next: None }]);
+        assert_eq!(fetch.deadline(), None);
+        assert!(fetch.in_flight.is_empty() && fetch.requests.is_empty());
+    }
+
+    #[test]
+    fn arrival_ends_the_request_and_dead_links_are_skipped() {
+        let (mut fetch, mut peers) = (Fetch::default(), peers());
+        fetch.announced(Time::ZERO, ID, node(0), &peers);
+        assert_eq!(fetch.arrived(ID), Some(node(0)));
+        assert_eq!((fetch.arrived(ID), fetch.deadline()), (None, None));
+        for i in 0..9 {
+            fetch.announced(Time::ZERO, ID, node(i), &peers);
+        }
+        assert_eq!(fetch.requests[&ID].others.len(), MAX_ALTERNATIVES);
+        peers.remove(&node(1));
+        let deadline = fetch.deadline().unwrap();
+        assert_eq!(fetch.expire(deadline, &peers)[0].next, Some(node(2)));
+    }
+
+    #[test]
+    fn one_neighbour_cannot_fill_the_table() {
+        let (mut fetch, peers) = (Fetch::default(), peers());
+        let asked = (0..2 * MAX_REQUESTS_PER_PEER as u64)
+            .filter(|i| fetch.announced(Time::ZERO, ShortId(i.to_le_bytes()), node(0), &peers))
+            .count();
+        assert_eq!(asked, MAX_REQUESTS_PER_PEER);
+        assert!(fetch.announced(Time::ZERO, ShortId([0xff; 8]), node(1), &peers));
+    }
+}

@@ -1,0 +1,658 @@
+//! The protocol as one pure state machine.
+//!
+//! [`Engine`] knows no sockets, no clock and no randomness but its seed: a driver feeds it [`Input`]s with the time and
+//! carries out its [`Output`]s. The same engine runs under libp2p ([`crate::net`]) and under a simulator.
+//!
+//! The contract, for drivers: call [`Engine::handle`] once, then [`Engine::poll_output`] until it gives nothing, then
+//! set the one timer to [`Engine::poll_timeout`]; when it fires, hand in [`Input::Timeout`]. Time must not go back.
+//!
+//! This module routes between the parts; the parts never call each other:
+//! [`gossip`] decides who is sent which transaction, [`overlay`] whom to connect to, [`blocks`] what the chain is,
+//! [`score`] who has to go. Signatures are not checked here: what needs it leaves as [`Output::Verify`] and comes back
+//! as [`Input::Verified`].
+
+mod blocks;
+mod config;
+mod gossip;
+mod io;
+mod overlay;
+mod peers;
+mod score;
+mod stats;
+mod time;
+
+use std::collections::VecDeque;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use starling_mempool::{Genesis, Ledger, Mempool, Origin, Place, Rejection};
+use starling_wire::{
+    Block, BoundedVec, GenesisId, Goodbye, Hello, Message, NodeId, PROTOCOL_VERSION, ShortId, SignedBlock, SignedTx,
+    Unverified, Verified, VerifiedBlock, VerifiedTx,
+};
+
+pub use self::{
+    blocks::{AppliedBlock, Chain},
+    config::{EngineConfig, GossipConfig, OverlayConfig, ProducerConfig},
+    io::{Address, Direction, Event, Input, Output, PeerRecord, Source, Ticket},
+    peers::Link,
+    stats::Stats,
+    time::Time,
+};
+use self::{
+    gossip::Gossip,
+    overlay::Overlay,
+    peers::Peers,
+    score::{Blame, Scores},
+};
+
+/// Signatures being checked at one time for one neighbour, and in all. Beyond it, what comes is passed over; it comes
+/// again from others, or is pulled. Bounds memory (a transaction is at most 32 KiB) while the verifier is behind.
+const MAX_CHECKING_PER_PEER: usize = 1024;
+const MAX_CHECKING: usize = 8 * 1024;
+
+/// A neighbour that has not said hello by then is dropped.
+const HELLO_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Least time between two requests for peers by one neighbour.
+const GET_PEERS_GAP: std::time::Duration = std::time::Duration::from_millis(250);
+
+/// Bytes of transactions sent in answer to one request; the rest has to be asked for again, here or elsewhere. Keeps
+/// one small message from filling a link's queue.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// Pool entries announced to a new neighbour, best first.
+const MAX_OFFERED: usize = 8 * 1024;
+
+/// One node's protocol state.
+pub struct Engine {
+    genesis: Genesis,
+    genesis_id: GenesisId,
+    producer: Option<ProducerConfig>,
+    next_production: Option<Time>,
+    unix_ms_at_start: u64,
+    rng: ChaCha8Rng,
+    peers: Peers,
+    gossip: Gossip,
+    overlay: Overlay,
+    scores: Scores,
+    chain: Chain,
+    ledger: Ledger,
+    pool: Mempool,
+    /// Signatures being checked.
+    checking: usize,
+    stats: Stats,
+    outputs: VecDeque<Output>,
+}
+
+impl Engine {
+    /// A node that knows nobody yet. The seed must differ between nodes and be unpredictable to others.
+    pub fn new(config: EngineConfig, identity: NodeId, seed: [u8; 32]) -> Self {
+        let EngineConfig { genesis, pool, overlay, gossip, producer, unix_ms_at_start } = config;
+        Self {
+            genesis_id: genesis.id(),
+            next_production: producer.as_ref().map(|producer| Time::ZERO + producer.interval),
+            producer,
+            unix_ms_at_start,
+            rng: ChaCha8Rng::from_seed(seed),
+            peers: Peers::default(),
+            gossip: Gossip::new(gossip),
+            overlay: Overlay::new(overlay, identity),
+            scores: Scores::new(),
+            chain: Chain::new(),
+            ledger: Ledger::new(&genesis),
+            pool: Mempool::new(pool, genesis.network, genesis.limits.clone()),
+            checking: 0,
+            stats: Stats::default(),
+            outputs: VecDeque::new(),
+            genesis,
+        }
+    }
+
+    /// The network this node belongs to.
+    pub fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// The transaction pool.
+    pub fn pool(&self) -> &Mempool {
+        &self.pool
+    }
+
+    /// Balances and nonces after the last applied block.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The announced blocks.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// The neighbours, in the order of their ids.
+    pub fn links(&self) -> impl Iterator<Item = (&NodeId, &Link)> {
+        self.peers.iter()
+    }
+
+    /// A peer's score at a time: 0 at best, banned at -100.
+    pub fn score(&self, now: Time, peer: &NodeId) -> f64 {
+        self.scores.score(now, peer)
+    }
+
+    /// What was counted since the start.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Connected { peer, direction } => self.connected(now, peer, direction),
+            Input::Disconnected { peer } => self.disconnected(now, peer),
+            Input::DialFailed { peer } => self.overlay.failed(now, peer.as_ref()),
+            Input::Message { peer, message } => self.message(now, peer, message),
+            Input::PeerRecords { peer, records, bad } => self.peer_records(now, peer, records, bad),
+            Input::Malformed { peer, error } => {
+                self.stats.malformed += 1;
+                self.ban(now, peer, format!("sent bytes that are no message: {error}"));
+            }
+            Input::RoundTrip { peer, rtt } => {
+                if let Some(link) = self.peers.get_mut(&peer) {
+                    link.measured(rtt);
+                }
+            }
+            Input::Congestion { peer, congested } => self.congestion(peer, congested),
+            Input::Verified { source, verdict } => self.verified(now, source, verdict),
+            Input::LocalRecord(record) => self.overlay.set_own(record),
+            Input::Submit { ticket, tx } => self.submit(ticket, tx),
+            Input::AddPeer(address) => self.outputs.push_back(Output::Dial { peer: None, addresses: vec![address] }),
+            Input::BanPeer(peer) => self.ban(now, peer, "banned by the user".into()),
+            Input::Timeout => {}
+            Input::Shutdown => self.shutdown(),
+        }
+        // Whatever happened, what is due is done: a driver that is behind with its timer delays nothing.
+        self.timeout(now);
+    }
+
+    /// The next thing the driver must do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Input::Timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let hello = self.peers.iter().filter(|(_, link)| !link.ready).map(|(_, link)| link.since + HELLO_TIMEOUT).min();
+        let overlay = self.overlay.deadline(&self.peers);
+        [self.gossip.deadline(), self.scores.deadline(), self.chain.deadline(), self.next_production, hello]
+            .into_iter()
+            .chain([Some(overlay), self.pool.next_expiry().map(Time::after)])
+            .flatten()
+            .min()
+    }
+
+    fn timeout(&mut self, now: Time) {
+        let out = &mut |output| self.outputs.push_back(output);
+        for failover in self.gossip.timeout(now, &mut self.peers, out) {
+            self.blame(now, failover.broken, Blame::BrokenPromise);
+        }
+        for peer in self.scores.timeout(now) {
+            self.outputs.push_back(Output::Block { peer, blocked: false });
+        }
+        let plan = self.overlay.timeout(now, &self.peers, |peer| self.scores.is_banned(peer), &mut self.rng);
+        for candidate in plan.dial {
+            self.outputs.push_back(Output::Dial { peer: candidate.peer, addresses: candidate.addresses });
+        }
+        if let Some(peer) = plan.ask {
+            self.send(peer, Message::GetPeers);
+        }
+        let silent: Vec<NodeId> = self
+            .peers
+            .iter()
+            .filter(|(_, link)| !link.ready && !link.closing && link.since + HELLO_TIMEOUT <= now)
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in silent {
+            self.close(peer, None);
+        }
+        self.stats.expired += self.pool.expire(now.since_start()).len() as u64;
+        if self.next_production.is_some_and(|time| time <= now) {
+            self.produce(now);
+        }
+        self.sync(now);
+    }
+
+    // Links.
+
+    fn connected(&mut self, now: Time, peer: NodeId, direction: Direction) {
+        self.overlay.connected(&peer);
+        if self.peers.insert(now, peer, direction).is_none() {
+            self.outputs.push_back(Output::Disconnect { peer });
+            return;
+        }
+        let hello = Hello {
+            version: PROTOCOL_VERSION,
+            network: self.genesis.network,
+            genesis: self.genesis_id,
+            height: self.chain.height(),
+        };
+        self.send(peer, Message::Hello(hello));
+        if self.scores.is_banned(&peer) {
+            self.close(peer, Some(Goodbye::Misbehaviour));
+        }
+    }
+
+    fn disconnected(&mut self, now: Time, peer: NodeId) {
+        let Some(link) = self.peers.remove(&peer) else { return };
+        let out = &mut |output| self.outputs.push_back(output);
+        self.gossip.link_lost(now, &peer, link.slot, &self.peers, out);
+        self.chain.link_lost(&peer);
+        self.overlay.link_lost(now);
+        if self.scores.is_banned(&peer) {
+            self.outputs.push_back(Output::Block { peer, blocked: true });
+        }
+        if link.ready {
+            self.event(Event::LinkDown { peer });
+        }
+    }
+
+    fn hello(&mut self, now: Time, peer: NodeId, hello: Hello) {
+        let Some(link) = self.peers.get_mut(&peer) else { return };
+        if link.ready {
+            return self.blame(now, peer, Blame::Violation("a second hello"));
+        }
+        if (hello.version, hello.network, hello.genesis) != (PROTOCOL_VERSION, self.genesis.network, self.genesis_id) {
+            self.stats.wrong_network += 1;
+            self.overlay.failed(now, Some(&peer));
+            return self.close(peer, Some(Goodbye::WrongNetwork));
+        }
+        link.ready = true;
+        let direction = link.direction;
+        if direction == Direction::Incoming && !self.overlay.accepts(&self.peers) {
+            let others = self.overlay.sample(&mut self.rng);
+            self.send(peer, Message::Peers(others));
+            return self.close(peer, Some(Goodbye::TooManyPeers));
+        }
+        self.chain.peer_height(peer, hello.height);
+        if let Some(own) = self.overlay.own() {
+            self.send(peer, Message::Peers(own));
+        }
+        if direction == Direction::Outgoing {
+            self.send(peer, Message::GetPeers);
+        }
+        let offered: Vec<ShortId> = self.pool.iter().take(MAX_OFFERED).map(|tx| tx.short_id()).collect();
+        self.gossip.link_up(peer, &offered, &mut |output| self.outputs.push_back(output));
+        self.event(Event::LinkUp { peer });
+    }
+
+    fn congestion(&mut self, peer: NodeId, congested: bool) {
+        let Some(link) = self.peers.get_mut(&peer) else { return };
+        link.congested = congested;
+        if !congested {
+            self.gossip.decongested(peer, &mut self.peers, &mut |output| self.outputs.push_back(output));
+        }
+    }
+
+    /// Ends a link; the driver sends what is queued first and then reports the disconnection.
+    fn close(&mut self, peer: NodeId, goodbye: Option<Goodbye>) {
+        if let Some(reason) = goodbye {
+            self.send(peer, Message::Goodbye(reason));
+        }
+        if let Some(link) = self.peers.get_mut(&peer)
+            && !link.closing
+        {
+            link.closing = true;
+            self.outputs.push_back(Output::Disconnect { peer });
+        }
+    }
+
+    fn shutdown(&mut self) {
+        let all: Vec<NodeId> = self.peers.iter().map(|(peer, _)| *peer).collect();
+        for peer in all {
+            self.close(peer, Some(Goodbye::Shutdown));
+        }
+    }
+
+    fn blame(&mut self, now: Time, peer: NodeId, blame: Blame) {
+        if self.scores.blame(now, peer, blame) {
+            self.banned(peer, blame.describe());
+        }
+    }
+
+    fn ban(&mut self, now: Time, peer: NodeId, why: String) {
+        if self.scores.ban(now, peer) {
+            self.banned(peer, why);
+        }
+    }
+
+    fn banned(&mut self, peer: NodeId, why: String) {
+        self.stats.banned += 1;
+        if self.peers.get(&peer).is_some() {
+            // Blocked once it is gone, so that it is still told why.
+            self.close(peer, Some(Goodbye::Misbehaviour));
+        } else {
+            self.outputs.push_back(Output::Block { peer, blocked: true });
+        }
+        self.event(Event::Banned { peer, duration: score::BAN, why });
+    }
+
+    // Messages.
+
+    fn message(&mut self, now: Time, peer: NodeId, message: Message) {
+        let Some(link) = self.peers.get(&peer) else { return };
+        if link.closing {
+            return;
+        }
+        if !link.ready && !matches!(message, Message::Hello(_) | Message::Goodbye(_)) {
+            return self.blame(now, peer, Blame::Violation("a message before hello"));
+        }
+        match message {
+            Message::Hello(hello) => self.hello(now, peer, hello),
+            Message::Goodbye(reason) => self.goodbye(now, peer, reason),
+            Message::Push(tx) => self.push(now, peer, tx),
+            Message::IHave(ids) => {
+                let out = &mut |output| self.outputs.push_back(output);
+                self.gossip.announced(now, peer, &ids, &self.peers, out);
+            }
+            Message::IWant(ids) => self.wanted(now, peer, &ids),
+            Message::GetPeers => self.get_peers(now, peer),
+            Message::Peers(_) => debug_assert!(false, "the driver hands these over as PeerRecords"),
+            Message::Block(block) => self.block(now, Some(peer), block),
+            Message::GetBlocks(request) => {
+                for height in request.from..request.from.saturating_add(request.count.into()) {
+                    let Some(applied) = self.chain.block(height) else { break };
+                    let message = Message::Block((*applied.block).clone());
+                    self.outputs.push_back(Output::Send { peer, message });
+                }
+            }
+            Message::GetBlockTxs(ids) => {
+                let mut budget = MAX_ANSWER;
+                for id in ids.iter() {
+                    if let Some(tx) = self.chain.transaction(id).or_else(|| self.pool.get(id)) {
+                        let Some(left) = budget.checked_sub(tx.bytes().len()) else { break };
+                        budget = left;
+                        let message = Message::BlockTx((**tx).clone());
+                        self.outputs.push_back(Output::Send { peer, message });
+                    }
+                }
+            }
+            Message::BlockTx(tx) => {
+                if self.chain.wants(&tx.id()) {
+                    self.verify(Source::Fetched(peer), Unverified::Tx(tx));
+                } else {
+                    self.blame(now, peer, Blame::Waste);
+                }
+            }
+        }
+    }
+
+    fn goodbye(&mut self, now: Time, peer: NodeId, reason: Goodbye) {
+        match reason {
+            Goodbye::Shutdown => {}
+            Goodbye::TooManyPeers | Goodbye::WrongNetwork | Goodbye::Misbehaviour => {
+                self.overlay.failed(now, Some(&peer));
+            }
+        }
+        self.close(peer, None);
+    }
+
+    fn get_peers(&mut self, now: Time, peer: NodeId) {
+        let Some(link) = self.peers.get_mut(&peer) else { return };
+        if now < link.next_get_peers {
+            return self.blame(now, peer, Blame::Waste);
+        }
+        link.next_get_peers = now + GET_PEERS_GAP;
+        let records = self.overlay.sample(&mut self.rng);
+        self.send(peer, Message::Peers(records));
+    }
+
+    fn peer_records(&mut self, now: Time, peer: NodeId, records: Vec<PeerRecord>, bad: usize) {
+        if self.peers.get(&peer).is_none_or(|link| !link.ready) {
+            return self.blame(now, peer, Blame::Violation("peer records before hello"));
+        }
+        for _ in 0..bad {
+            self.blame(now, peer, Blame::InvalidItem);
+        }
+        self.overlay.learn(now, records, &mut self.rng);
+    }
+
+    // Transactions.
+
+    fn submit(&mut self, ticket: Ticket, tx: SignedTx) {
+        self.stats.submitted += 1;
+        let result = match self.pool.place(&tx.id()) {
+            Some(place) => Ok(place),
+            None => match self.pool.check(&tx, self.chain.height(), &self.ledger) {
+                Ok(()) => return self.verify(Source::Local(ticket), Unverified::Tx(tx)),
+                Err(rejection) => Err(rejection),
+            },
+        };
+        self.event(Event::Submitted { ticket, result });
+    }
+
+    fn push(&mut self, now: Time, peer: NodeId, tx: SignedTx) {
+        let Some(link) = self.peers.get_mut(&peer) else { return };
+        let id = tx.short_id();
+        match self.gossip.receive(now, id, Some(link.slot)) {
+            gossip::Receipt::Duplicate => self.stats.duplicates += 1,
+            gossip::Receipt::Invalid => self.blame(now, peer, Blame::InvalidItem),
+            gossip::Receipt::New if link.checking >= MAX_CHECKING_PER_PEER || self.checking >= MAX_CHECKING => {
+                self.stats.passed_over += 1;
+                self.gossip.forget(id);
+            }
+            gossip::Receipt::New => match self.pool.check(&tx, self.chain.height(), &self.ledger) {
+                Ok(()) => {
+                    link.checking += 1;
+                    link.first_deliveries += 1;
+                    self.verify(Source::Peer(peer), Unverified::Tx(tx));
+                }
+                Err(rejection) => self.refuse(now, peer, &tx, rejection),
+            },
+        }
+    }
+
+    fn refuse(&mut self, now: Time, peer: NodeId, tx: &SignedTx, rejection: Rejection) {
+        let invalid = rejection.peer_is_to_blame();
+        self.gossip.refused(now, tx.short_id(), invalid);
+        *self.stats.refused.entry(rejection.reason()).or_default() += 1;
+        if invalid {
+            self.blame(now, peer, Blame::InvalidItem);
+        }
+        self.event(Event::Refused { id: tx.id(), from: peer, rejection });
+    }
+
+    fn wanted(&mut self, now: Time, peer: NodeId, ids: &[ShortId]) {
+        let Some(slot) = self.peers.get(&peer).map(|link| link.slot) else { return };
+        let mut budget = MAX_ANSWER;
+        for id in ids {
+            let Some(tx) = self.pool.get_short(id).cloned() else { continue };
+            if self.gossip.asked(*id, slot) {
+                // It was sent already, or came from there.
+                self.blame(now, peer, Blame::Waste);
+                continue;
+            }
+            let Some(left) = budget.checked_sub(tx.bytes().len()) else { break };
+            budget = left;
+            self.send(peer, Message::Push((*tx).clone()));
+        }
+    }
+
+    fn verify(&mut self, source: Source, item: Unverified) {
+        self.checking += 1;
+        self.outputs.push_back(Output::Verify { source, item });
+    }
+
+    fn verified(
+        &mut self,
+        now: Time,
+        source: Source,
+        verdict: Result<Verified, (Unverified, starling_wire::SignatureError)>,
+    ) {
+        self.checking = self.checking.saturating_sub(1);
+        match verdict {
+            Ok(Verified::Tx(tx)) => self.verified_tx(now, source, tx),
+            Ok(Verified::Block(block)) => self.verified_block(now, source, block),
+            Err((Unverified::Tx(tx), error)) => {
+                let rejection = Rejection::BadSignature(error);
+                match source {
+                    Source::Peer(peer) => {
+                        self.checked_for(&peer);
+                        self.refuse(now, peer, &tx, rejection);
+                    }
+                    Source::Fetched(peer) => self.blame(now, peer, Blame::InvalidItem),
+                    Source::Local(ticket) => self.event(Event::Submitted { ticket, result: Err(rejection) }),
+                    Source::Own => {}
+                }
+            }
+            Err((Unverified::Block(block), _)) => {
+                self.chain.bad_signature(block.id());
+                if let Source::Peer(peer) = source {
+                    self.blame(now, peer, Blame::InvalidItem);
+                }
+            }
+        }
+    }
+
+    fn checked_for(&mut self, peer: &NodeId) {
+        if let Some(link) = self.peers.get_mut(peer) {
+            link.checking = link.checking.saturating_sub(1);
+        }
+    }
+
+    fn verified_tx(&mut self, now: Time, source: Source, tx: VerifiedTx) {
+        self.chain.offer(&tx);
+        match source {
+            Source::Peer(peer) => {
+                self.checked_for(&peer);
+                match self.admit(now, &tx, Origin::Peer) {
+                    Ok(place) => self.admitted(now, &tx, Some(peer), place),
+                    Err(Rejection::AlreadyKnown) => {}
+                    Err(rejection) => self.refuse(now, peer, &tx, rejection),
+                }
+            }
+            Source::Local(ticket) => {
+                let result = match self.admit(now, &tx, Origin::Local) {
+                    Ok(place) => {
+                        self.gossip.receive(now, tx.short_id(), None);
+                        self.admitted(now, &tx, None, place);
+                        Ok(place)
+                    }
+                    // It came from a neighbour while its signature was being checked.
+                    Err(Rejection::AlreadyKnown) => Ok(self.pool.place(&tx.id()).unwrap_or(Place::Pending)),
+                    Err(rejection) => Err(rejection),
+                };
+                self.event(Event::Submitted { ticket, result });
+            }
+            Source::Fetched(_) | Source::Own => {}
+        }
+        self.advance(now);
+    }
+
+    fn admit(&mut self, now: Time, tx: &VerifiedTx, origin: Origin) -> Result<Place, Rejection> {
+        let height = self.chain.height();
+        let inserted = self.pool.insert(now.since_start(), tx.clone(), origin, height, &self.ledger)?;
+        self.stats.admitted += 1;
+        self.stats.displaced += inserted.removed.len() as u64;
+        Ok(inserted.place)
+    }
+
+    fn admitted(&mut self, now: Time, tx: &VerifiedTx, from: Option<NodeId>, place: Place) {
+        let out = &mut |output| self.outputs.push_back(output);
+        self.gossip.relay(now, tx, &mut self.peers, &mut self.rng, out);
+        self.event(Event::Admitted { id: tx.id(), from, place });
+    }
+
+    // Blocks.
+
+    fn block(&mut self, now: Time, from: Option<NodeId>, block: SignedBlock) {
+        match (self.chain.receive(from, &block, &self.genesis), from) {
+            (blocks::Receipt::Verify, from) => {
+                let source = from.map_or(Source::Own, Source::Peer);
+                self.verify(source, Unverified::Block(block));
+            }
+            (blocks::Receipt::Invalid, Some(peer)) => self.blame(now, peer, Blame::InvalidItem),
+            (blocks::Receipt::Invalid, None) | (blocks::Receipt::Nothing, _) => {}
+        }
+    }
+
+    fn verified_block(&mut self, now: Time, source: Source, block: VerifiedBlock) {
+        if !self.chain.verified(block.clone(), |id| self.pool.get(id).cloned()) {
+            return;
+        }
+        let height = block.header().height;
+        let lacking: Vec<NodeId> = self
+            .peers
+            .ready()
+            .filter(|(peer, _)| source != Source::Peer(**peer) && !self.chain.peer_has(peer, height))
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in lacking {
+            self.send(peer, Message::Block((*block).clone()));
+        }
+        self.advance(now);
+    }
+
+    /// Applies what can be applied and goes on to what follows.
+    fn advance(&mut self, now: Time) {
+        while let Some(result) = self.chain.advance(&mut self.ledger) {
+            match result {
+                Ok(applied) => {
+                    let (header, id) = (applied.block.header(), applied.block.id());
+                    let event = Event::BlockApplied { id, height: header.height, txs: applied.txs.len() };
+                    let removed = self.pool.apply_block(header.height, &applied.txs, &self.ledger);
+                    self.stats.blocks += 1;
+                    self.stats.invalidated += removed.len().saturating_sub(applied.txs.len()) as u64;
+                    self.event(event);
+                }
+                Err((block, why)) => {
+                    let (height, id) = (block.header().height, block.id());
+                    self.event(Event::BlockRefused { id, height, why });
+                }
+            }
+        }
+        if let Some((peer, block)) = self.chain.next_ahead() {
+            self.block(now, Some(peer), block);
+        }
+    }
+
+    fn sync(&mut self, now: Time) {
+        let out = &mut |output| self.outputs.push_back(output);
+        if let Some(peer) = self.chain.request(now, &self.peers, out) {
+            self.blame(now, peer, Blame::BrokenPromise);
+        }
+    }
+
+    /// Makes a block if it is this node's turn and there is something to include.
+    fn produce(&mut self, now: Time) {
+        let Some(producer) = &self.producer else { return };
+        self.next_production = Some(now + producer.interval);
+        let height = self.chain.height() + 1;
+        if self.genesis.producer_at(height) != Some(producer.key.account()) || !self.chain.is_current() {
+            return;
+        }
+        let most = self.genesis.limits.max_block_txs as usize;
+        let ids: Vec<_> = self.pool.best().take(most).map(|tx| tx.id()).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let Ok(tx_ids) = BoundedVec::new(ids) else { return };
+        let block = Block {
+            network: self.genesis.network,
+            height,
+            parent: self.chain.head(),
+            timestamp_ms: self.unix_ms_at_start.saturating_add(now.since_start().as_millis() as u64),
+            tx_ids,
+        };
+        let block = block.sign(&producer.key);
+        self.block(now, None, block);
+    }
+
+    fn send(&mut self, peer: NodeId, message: Message) {
+        if self.peers.get(&peer).is_some_and(|link| !link.closing) {
+            self.outputs.push_back(Output::Send { peer, message });
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+}

@@ -1,0 +1,184 @@
+//! The neighbours: one link each, and a bit for each link in the masks the relay keeps.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use starling_wire::{NodeId, ShortId};
+
+use super::{io::Direction, time::Time};
+
+/// Most links at one time: the bits of a [`Mask`].
+pub(super) const MAX_LINKS: usize = 64;
+
+/// Assumed round trip before a link's first measurement. Errs on the long side: too short asks twice.
+const INITIAL_RTT: Duration = Duration::from_millis(200);
+
+/// A set of links, a bit for each [`Link::slot`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Mask(u64);
+
+impl Mask {
+    pub(super) fn insert(&mut self, slot: u8) {
+        self.0 |= 1 << slot;
+    }
+
+    pub(super) fn contains(self, slot: u8) -> bool {
+        self.0 & (1 << slot) != 0
+    }
+
+    pub(super) fn remove(&mut self, slot: u8) {
+        self.0 &= !(1 << slot);
+    }
+}
+
+/// What the engine keeps about one neighbour.
+#[derive(Debug)]
+pub struct Link {
+    /// The neighbour's bit in masks.
+    pub(super) slot: u8,
+    pub(super) direction: Direction,
+    /// When the connection came up.
+    pub(super) since: Time,
+    /// Whether the neighbour has said hello.
+    pub(super) ready: bool,
+    /// Whether goodbye was said: nothing more is sent or taken.
+    pub(super) closing: bool,
+    pub(super) congested: bool,
+    /// Smoothed round-trip time (RFC 6298: 7/8 old, 1/8 new).
+    srtt: Option<Duration>,
+    /// Ids to announce with the next batch.
+    pub(super) lazy: VecDeque<ShortId>,
+    /// Transactions from this neighbour whose signatures are being checked.
+    pub(super) checking: usize,
+    /// When it may next ask for peers without blame.
+    pub(super) next_get_peers: Time,
+    /// Transactions it was the first to bring.
+    pub(super) first_deliveries: u64,
+}
+
+impl Link {
+    /// Who opened the link.
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// When the connection came up.
+    pub fn since(&self) -> Time {
+        self.since
+    }
+
+    /// Smoothed round-trip time, once measured.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.srtt
+    }
+
+    /// Transactions this neighbour was the first to bring.
+    pub fn first_deliveries(&self) -> u64 {
+        self.first_deliveries
+    }
+
+    /// Whether messages may be exchanged.
+    pub fn is_ready(&self) -> bool {
+        self.ready && !self.closing
+    }
+
+    pub(super) fn measured(&mut self, rtt: Duration) {
+        self.srtt = Some(self.srtt.map_or(rtt, |old| (old * 7 + rtt) / 8));
+    }
+
+    /// The round trip to reckon with.
+    pub(super) fn expected_rtt(&self) -> Duration {
+        self.srtt.unwrap_or(INITIAL_RTT)
+    }
+}
+
+/// All neighbours, in the order of their ids.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    links: BTreeMap<NodeId, Link>,
+    used: u64,
+}
+
+impl Peers {
+    /// Adds a link; `None` if there are [`MAX_LINKS`] already or one to this peer.
+    pub(super) fn insert(&mut self, now: Time, peer: NodeId, direction: Direction) -> Option<&Link> {
+        let slot = (!self.used).trailing_zeros();
+        if slot as usize >= MAX_LINKS || self.links.contains_key(&peer) {
+            return None;
+        }
+        self.used |= 1 << slot;
+        let link = Link {
+            slot: slot as u8,
+            direction,
+            since: now,
+            ready: false,
+            closing: false,
+            congested: false,
+            srtt: None,
+            lazy: VecDeque::new(),
+            checking: 0,
+            next_get_peers: now,
+            first_deliveries: 0,
+        };
+        Some(self.links.entry(peer).or_insert(link))
+    }
+
+    pub(super) fn remove(&mut self, peer: &NodeId) -> Option<Link> {
+        let link = self.links.remove(peer)?;
+        self.used &= !(1 << link.slot);
+        Some(link)
+    }
+
+    pub(super) fn get(&self, peer: &NodeId) -> Option<&Link> {
+        self.links.get(peer)
+    }
+
+    pub(super) fn get_mut(&mut self, peer: &NodeId) -> Option<&mut Link> {
+        self.links.get_mut(peer)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&NodeId, &Link)> {
+        self.links.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&NodeId, &mut Link)> {
+        self.links.iter_mut()
+    }
+
+    pub(super) fn ready(&self) -> impl Iterator<Item = (&NodeId, &Link)> {
+        self.links.iter().filter(|(_, link)| link.is_ready())
+    }
+
+    pub(super) fn count(&self, direction: Direction) -> usize {
+        self.links.values().filter(|link| link.direction == direction && !link.closing).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_distinct_bounded_and_reused() {
+        let mut peers = Peers::default();
+        let id = |i: usize| NodeId([i as u8; 32]);
+        for i in 0..MAX_LINKS {
+            assert_eq!(peers.insert(Time::ZERO, id(i), Direction::Incoming).unwrap().slot as usize, i);
+        }
+        assert!(peers.insert(Time::ZERO, id(99), Direction::Incoming).is_none());
+        assert_eq!(peers.remove(&id(17)).unwrap().slot, 17);
+        assert_eq!(peers.insert(Time::ZERO, id(99), Direction::Outgoing).unwrap().slot, 17);
+        assert_eq!(peers.count(Direction::Outgoing), 1);
+    }
+
+    #[test]
+    fn masks_hold_every_slot() {
+        let mut mask = Mask::default();
+        mask.insert(63);
+        mask.insert(0);
+        mask.remove(0);
+        assert!(mask.contains(63) && !mask.contains(0));
+    }
+}

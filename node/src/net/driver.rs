@@ -1,0 +1,252 @@
+//! The task that joins the engine to the world: swarm events, commands, verdicts and the timer go in, outputs come out.
+
+use std::{collections::HashMap, time::Duration};
+
+use futures::StreamExt;
+use libp2p::{
+    Multiaddr, Swarm, allow_block_list, connection_limits, identify,
+    identity::Keypair,
+    memory_connection_limits, ping,
+    swarm::{NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
+};
+use starling_mempool::{Place, Rejection};
+use starling_wire::{Message, NodeId, SignedTx};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    behaviour,
+    handler::Received,
+    identity,
+    trace::{Clock, Trace},
+    verify::Verifier,
+};
+use crate::engine::{Engine, Event, Input, Output, Ticket, Time};
+
+/// How long a stopping node waits for its goodbyes to be sent.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long trace lines may stay in memory.
+const TRACE_FLUSH: Duration = Duration::from_secs(1);
+
+/// All protocols of a node. Starling's own comes last, as it asks to.
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    pub(super) limits: connection_limits::Behaviour,
+    pub(super) memory: memory_connection_limits::Behaviour,
+    pub(super) blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
+    pub(super) identify: identify::Behaviour,
+    pub(super) ping: ping::Behaviour,
+    pub(super) starling: behaviour::Behaviour,
+}
+
+/// A question to the engine.
+pub(super) type Query = Box<dyn FnOnce(&Engine, Time) + Send>;
+
+/// What a [`super::NodeHandle`] asks of the driver.
+pub(super) enum Command {
+    Submit { tx: SignedTx, reply: oneshot::Sender<Result<Place, Rejection>> },
+    Query(Query),
+    AddPeer(Multiaddr),
+    BanPeer(NodeId),
+    Shutdown,
+}
+
+pub(super) struct Driver {
+    pub(super) swarm: Swarm<Behaviour>,
+    pub(super) keypair: Keypair,
+    pub(super) engine: Engine,
+    pub(super) clock: Clock,
+    pub(super) verifier: Verifier,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) trace: Option<Trace>,
+    /// Who waits for the answer to a submission. Bounded by the commands accepted and the checks the engine allows.
+    pub(super) submissions: HashMap<Ticket, oneshot::Sender<Result<Place, Rejection>>>,
+    pub(super) next_ticket: u64,
+}
+
+impl Driver {
+    /// Runs until told to stop, or until every handle is gone.
+    pub(super) async fn run(mut self) {
+        self.renew_record();
+        let mut stop_at: Option<Instant> = None;
+        let mut trace_flush = tokio::time::interval(TRACE_FLUSH);
+        trace_flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.carry_out();
+            if stop_at.is_some() && self.swarm.behaviour().starling.len() == 0 {
+                break;
+            }
+            let timeout = self.engine.poll_timeout().map(|time| Instant::from_std(self.clock.instant(time)));
+            let timer = async {
+                match timeout {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.swarm_event(event),
+                answers = self.verifier.next() => {
+                    for (source, verdict) in answers {
+                        self.handle(Input::Verified { source, verdict });
+                    }
+                }
+                command = self.commands.recv(), if stop_at.is_none() => match command {
+                    Some(Command::Shutdown) | None => {
+                        stop_at = Some(Instant::now() + SHUTDOWN_TIMEOUT);
+                        self.handle(Input::Shutdown);
+                    }
+                    Some(command) => self.command(command),
+                },
+                () = timer => self.handle(Input::Timeout),
+                _ = trace_flush.tick(), if self.trace.is_some() => self.flush_trace(),
+                () = async { sleep_until(stop_at.unwrap_or_else(Instant::now)).await }, if stop_at.is_some() => break,
+            }
+        }
+        self.flush_trace();
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.engine.handle(self.clock.now(), input);
+    }
+
+    fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Starling(event)) => self.starling_event(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { peer, result: Ok(rtt), .. })) => {
+                if let Ok(peer) = identity::node_id(&peer) {
+                    self.handle(Input::RoundTrip { peer, rtt });
+                }
+            }
+            SwarmEvent::NewListenAddr { .. }
+            | SwarmEvent::ExpiredListenAddr { .. }
+            | SwarmEvent::ExternalAddrConfirmed { .. } => self.renew_record(),
+            SwarmEvent::ListenerClosed { addresses, reason: Err(error), .. } => {
+                tracing::error!(?addresses, %error, "a listener failed; the node can no longer be reached there");
+            }
+            SwarmEvent::IncomingConnectionError { error, .. } => tracing::debug!(%error, "incoming connection failed"),
+            SwarmEvent::OutgoingConnectionError { error, .. } => tracing::debug!(%error, "outgoing connection failed"),
+            _ => {}
+        }
+    }
+
+    fn starling_event(&mut self, event: behaviour::Event) {
+        match event {
+            behaviour::Event::Connected { peer, direction } => self.handle(Input::Connected { peer, direction }),
+            behaviour::Event::Disconnected { peer } => self.handle(Input::Disconnected { peer }),
+            behaviour::Event::DialFailed { peer } => self.handle(Input::DialFailed { peer }),
+            behaviour::Event::Malformed { peer, error } => self.handle(Input::Malformed { peer, error }),
+            behaviour::Event::Congestion { peer, congested } => self.handle(Input::Congestion { peer, congested }),
+            behaviour::Event::Received { peer, received } => {
+                for received in received {
+                    self.handle(match received {
+                        Received::Message(message) => Input::Message { peer, message },
+                        Received::Records { records, bad } => Input::PeerRecords { peer, records, bad },
+                    });
+                    self.carry_out();
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Submit { tx, reply } => {
+                let ticket = Ticket(self.next_ticket);
+                self.next_ticket += 1;
+                self.submissions.insert(ticket, reply);
+                self.handle(Input::Submit { ticket, tx });
+            }
+            Command::Query(query) => query(&self.engine, self.clock.now()),
+            Command::AddPeer(address) => self.handle(Input::AddPeer(identity::to_address(&address))),
+            Command::BanPeer(peer) => self.handle(Input::BanPeer(peer)),
+            Command::Shutdown => {}
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Send { peer, message } => self.send(&peer, &message),
+                Output::Dial { peer, addresses } => {
+                    let addresses: Vec<Multiaddr> = addresses.iter().filter_map(identity::from_address).collect();
+                    let options = match peer.and_then(|peer| identity::peer_id(&peer)) {
+                        Some(peer) => DialOpts::peer_id(peer).addresses(addresses).build(),
+                        None => match addresses.into_iter().next() {
+                            Some(address) => DialOpts::from(address),
+                            None => continue,
+                        },
+                    };
+                    // A failure is reported through the behaviour, too.
+                    if let Err(error) = self.swarm.dial(options) {
+                        tracing::debug!(%error, "dial failed");
+                    }
+                }
+                Output::Disconnect { peer } => self.swarm.behaviour_mut().starling.close(&peer),
+                Output::Block { peer, blocked } => {
+                    let Some(peer) = identity::peer_id(&peer) else { continue };
+                    let list = &mut self.swarm.behaviour_mut().blocked;
+                    let _changed = if blocked { list.block_peer(peer) } else { list.unblock_peer(peer) };
+                }
+                Output::Verify { source, item } => self.verifier.push(source, item),
+                Output::Event(event) => self.event(event),
+            }
+        }
+        self.verifier.start();
+    }
+
+    fn send(&mut self, peer: &NodeId, message: &Message) {
+        self.swarm.behaviour_mut().starling.send(peer, message);
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Admitted { id, from, place } => {
+                tracing::debug!(%id, ?from, ?place, "transaction admitted");
+                if let Some(trace) = &mut self.trace {
+                    let written = trace.delivered(self.clock.now(), id.short(), from);
+                    self.trace_written(written);
+                }
+            }
+            Event::Refused { id, from, rejection } => tracing::debug!(%id, ?from, %rejection, "transaction refused"),
+            Event::Submitted { ticket, result } => {
+                if let Some(reply) = self.submissions.remove(&ticket) {
+                    // Whoever asked may have gone away.
+                    let _gone = reply.send(result);
+                }
+            }
+            Event::BlockApplied { id, height, txs } => tracing::info!(height, %id, txs, "block applied"),
+            Event::BlockRefused { id, height, why } => tracing::warn!(height, %id, why, "block refused"),
+            Event::LinkUp { peer } => tracing::info!(%peer, "link up"),
+            Event::LinkDown { peer } => tracing::info!(%peer, "link down"),
+            Event::Banned { peer, duration, why } => {
+                tracing::warn!(%peer, why, "peer banned for {}", humantime::format_duration(duration));
+            }
+        }
+    }
+
+    fn flush_trace(&mut self) {
+        if let Some(trace) = &mut self.trace {
+            let written = trace.flush();
+            self.trace_written(written);
+        }
+    }
+
+    fn trace_written(&mut self, result: std::io::Result<()>) {
+        if let Err(error) = result {
+            tracing::error!(%error, "cannot write the trace; tracing stops here");
+            self.trace = None;
+        }
+    }
+
+    /// Signs a new record of where this node can be reached.
+    fn renew_record(&mut self) {
+        let addresses: Vec<Multiaddr> =
+            self.swarm.external_addresses().chain(self.swarm.listeners()).map(identity::without_peer).collect();
+        if let Some(record) = identity::sign_record(&self.keypair, addresses) {
+            self.handle(Input::LocalRecord(record));
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! One connection: a stream this node opened and writes to, and one the other side opened and this node reads.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::{
+    Stream, StreamProtocol,
+    core::upgrade::ReadyUpgrade,
+    swarm::{
+        ConnectionHandler, ConnectionHandlerEvent, SubstreamProtocol,
+        handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound},
+    },
+};
+use starling_wire::{DecodeError, FrameDecoder, Message};
+
+use super::{
+    counters::{Counters, Flow},
+    identity,
+    outbox::Outbox,
+};
+use crate::engine::PeerRecord;
+
+/// The stream protocol's name; its number is [`starling_wire::PROTOCOL_VERSION`].
+const PROTOCOL: StreamProtocol = StreamProtocol::new("/starling/1");
+
+/// Bytes read at a time. yamux hands over at most 16 KiB.
+const READ_SIZE: usize = 8 * 1024;
+
+/// Messages handed over at a time. Bounds what a connection holds while the driver is busy; not reading on is what
+/// slows a peer down that sends faster than this node takes.
+const MAX_HANDOVER: usize = 256;
+
+/// Something a peer sent.
+#[derive(Debug)]
+pub(super) enum Received {
+    Message(Message),
+    /// The records of a [`Message::Peers`], checked here so that nobody else has to wait for it.
+    Records {
+        records: Vec<PeerRecord>,
+        bad: usize,
+    },
+}
+
+/// What the connection tells the behaviour.
+#[derive(Debug)]
+pub(super) enum FromHandler {
+    Received(Vec<Received>),
+    /// The peer sent what is no message; nothing more is read.
+    Malformed(DecodeError),
+    /// The queue has room again.
+    Relieved,
+    /// The connection is of no more use: one of its streams is gone, or everything was sent before closing.
+    Done,
+}
+
+enum Outgoing {
+    Unasked,
+    Asked,
+    Open(Stream),
+    Gone,
+}
+
+pub(super) struct Handler {
+    outbox: Outbox,
+    counters: Arc<Counters>,
+    outgoing: Outgoing,
+    incoming: Option<Stream>,
+    /// The peer opened its one stream already.
+    incoming_seen: bool,
+    decoder: FrameDecoder,
+    received: Vec<Received>,
+    /// What ends the connection, once `received` is handed over.
+    end: Option<FromHandler>,
+    ended: bool,
+    unflushed: bool,
+}
+
+impl Handler {
+    pub(super) fn new(outbox: Outbox, counters: Arc<Counters>) -> Self {
+        Self {
+            outbox,
+            counters,
+            outgoing: Outgoing::Unasked,
+            incoming: None,
+            incoming_seen: false,
+            decoder: FrameDecoder::default(),
+            received: Vec::new(),
+            end: None,
+            ended: false,
+            unflushed: false,
+        }
+    }
+
+    fn finish(&mut self, end: FromHandler) {
+        self.incoming = None;
+        if !self.ended {
+            self.end.get_or_insert(end);
+        }
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) {
+        let Outgoing::Open(stream) = &mut self.outgoing else { return };
+        let drained = self.outbox.poll_drain(cx, |cx, bytes| Pin::new(&mut *stream).poll_write(cx, bytes));
+        let result = match drained {
+            Poll::Ready(Ok(written)) => {
+                self.unflushed |= written > 0;
+                Ok(())
+            }
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending => Ok(()),
+        };
+        let result = result.and_then(|()| {
+            if self.unflushed {
+                match Pin::new(stream).poll_flush(cx) {
+                    Poll::Ready(flushed) => {
+                        self.unflushed = false;
+                        flushed
+                    }
+                    Poll::Pending => Ok(()),
+                }
+            } else {
+                Ok(())
+            }
+        });
+        if result.is_err() {
+            self.outgoing = Outgoing::Gone;
+            self.finish(FromHandler::Done);
+        } else if !self.unflushed && self.outbox.is_finished() {
+            self.finish(FromHandler::Done);
+        }
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) {
+        let mut chunk = [0; READ_SIZE];
+        while let Some(stream) = &mut self.incoming
+            && self.received.len() < MAX_HANDOVER
+        {
+            match Pin::new(stream).poll_read(cx, &mut chunk) {
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => self.finish(FromHandler::Done),
+                Poll::Ready(Ok(count)) => {
+                    self.decoder.extend(&chunk[..count]);
+                    self.decode();
+                }
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    fn decode(&mut self) {
+        loop {
+            match self.decoder.next_message() {
+                Ok(Some((message, bytes))) => {
+                    self.counters.frame(Flow::In, &message, bytes);
+                    self.received.push(match message {
+                        Message::Peers(sent) => {
+                            let records: Vec<_> = sent.iter().filter_map(identity::check_record).collect();
+                            let bad = sent.len() - records.len();
+                            Received::Records { records, bad }
+                        }
+                        message => Received::Message(message),
+                    });
+                }
+                Ok(None) => return,
+                Err(error) => return self.finish(FromHandler::Malformed(error)),
+            }
+        }
+    }
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = std::convert::Infallible;
+    type ToBehaviour = FromHandler;
+    type InboundProtocol = ReadyUpgrade<StreamProtocol>;
+    type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = ();
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
+        SubstreamProtocol::new(ReadyUpgrade::new(PROTOCOL), ())
+    }
+
+    fn connection_keep_alive(&self) -> bool {
+        // The engine decides when a link ends.
+        !self.ended
+    }
+
+    fn on_behaviour_event(&mut self, event: Self::FromBehaviour) {
+        match event {}
+    }
+
+    fn on_connection_event(&mut self, event: ConnectionEvent<Self::InboundProtocol, Self::OutboundProtocol>) {
+        match event {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. }) => {
+                if self.incoming_seen {
+                    self.finish(FromHandler::Malformed(DecodeError::Invalid("a second stream on one connection")));
+                } else {
+                    self.incoming_seen = true;
+                    self.incoming = Some(stream);
+                }
+            }
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, .. }) => {
+                self.outgoing = Outgoing::Open(stream);
+            }
+            // The other side does not speak this protocol, or not in time.
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { .. }) => {
+                self.outgoing = Outgoing::Gone;
+                self.finish(FromHandler::Done);
+            }
+            _ => {}
+        }
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, (), Self::ToBehaviour>> {
+        if let Outgoing::Unasked = self.outgoing {
+            self.outgoing = Outgoing::Asked;
+            let protocol = SubstreamProtocol::new(ReadyUpgrade::new(PROTOCOL), ());
+            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+        }
+        self.write(cx);
+        self.read(cx);
+        let event = if !self.received.is_empty() {
+            FromHandler::Received(std::mem::take(&mut self.received))
+        } else if let Some(end) = self.end.take() {
+            self.ended = true;
+            end
+        } else if self.outbox.take_relief() {
+            FromHandler::Relieved
+        } else {
+            return Poll::Pending;
+        };
+        Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(event))
+    }
+}

@@ -1,0 +1,123 @@
+//! The delivery trace: one line for each transaction that entered the pool, for measuring how transactions spread.
+//!
+//! A line has three fields separated by spaces: Unix time in microseconds, the transaction's short id, and the node that
+//! brought it first (`local` if it was submitted here).
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::Path,
+    str::FromStr,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use starling_wire::{NodeId, ShortId};
+
+use crate::engine::Time;
+
+/// One line of a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// When the transaction entered the pool, in microseconds since 1970.
+    pub unix_us: u64,
+    /// Which.
+    pub id: ShortId,
+    /// Who brought it; `None` if it was submitted here.
+    pub from: Option<NodeId>,
+}
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.from {
+            Some(from) => write!(f, "{} {} {from}", self.unix_us, self.id),
+            None => write!(f, "{} {} local", self.unix_us, self.id),
+        }
+    }
+}
+
+impl FromStr for Delivery {
+    type Err = String;
+
+    fn from_str(line: &str) -> Result<Self, String> {
+        let bad = || format!("`{line}` is no line of a trace (time, short id, node or `local`)");
+        let mut fields = line.split(' ');
+        let (Some(time), Some(id), Some(from), None) = (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            return Err(bad());
+        };
+        Ok(Self {
+            unix_us: time.parse().map_err(|_| bad())?,
+            id: id.parse().map_err(|_| bad())?,
+            from: if from == "local" { None } else { Some(from.parse().map_err(|_| bad())?) },
+        })
+    }
+}
+
+/// The driver's clock: the engine's time and the world's, read together once so that they never drift apart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    start: Instant,
+    unix_start: Duration,
+}
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        let unix_start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { start: Instant::now(), unix_start }
+    }
+
+    pub(super) fn now(&self) -> Time {
+        Time::after(self.start.elapsed())
+    }
+
+    pub(super) fn instant(&self, time: Time) -> Instant {
+        self.start + time.since_start()
+    }
+
+    pub(super) fn unix_start_ms(&self) -> u64 {
+        self.unix_start.as_millis() as u64
+    }
+
+    fn unix_us(&self, time: Time) -> u64 {
+        (self.unix_start + time.since_start()).as_micros() as u64
+    }
+}
+
+/// Writes a trace.
+#[derive(Debug)]
+pub(super) struct Trace {
+    file: BufWriter<File>,
+    clock: Clock,
+}
+
+impl Trace {
+    pub(super) fn create(path: &Path, clock: Clock) -> io::Result<Self> {
+        Ok(Self { file: BufWriter::with_capacity(64 * 1024, File::create(path)?), clock })
+    }
+
+    pub(super) fn delivered(&mut self, now: Time, id: ShortId, from: Option<NodeId>) -> io::Result<()> {
+        let delivery = Delivery { unix_us: self.clock.unix_us(now), id, from };
+        writeln!(self.file, "{delivery}")
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_round_trip() {
+        for from in [None, Some(NodeId([7; 32]))] {
+            let delivery = Delivery { unix_us: 1_700_000_000_000_001, id: ShortId([1; 8]), from };
+            assert_eq!(delivery.to_string().parse(), Ok(delivery));
+        }
+        for bad in ["", "1", "1 0x0101010101010101", "x 0x0101010101010101 local", "1 0x0101010101010101 local 2"] {
+            assert!(bad.parse::<Delivery>().is_err(), "{bad}");
+        }
+    }
+}

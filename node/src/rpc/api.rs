@@ -1,0 +1,213 @@
+//! The JSON-RPC methods and the shapes of what they take and give. The server and the client are made from this one
+//! description.
+
+use std::collections::BTreeMap;
+
+use jsonrpsee::{core::RpcResult, proc_macros::rpc};
+use serde::{Deserialize, Serialize};
+use starling_mempool::Place;
+use starling_wire::{AccountId, BlockId, GenesisId, NetworkId, NodeId, Transaction, TxId};
+
+/// Methods of a node. Ids are `0x` and hex, amounts are plain numbers.
+#[rpc(server, client)]
+pub trait Api {
+    /// Submits a signed transaction, `0x` and the hex of its bytes. One that is known already is a success.
+    #[method(name = "tx_sendRaw")]
+    async fn tx_send_raw(&self, tx: String) -> RpcResult<Submitted>;
+
+    /// A transaction in the pool or in a recent block.
+    #[method(name = "tx_get")]
+    async fn tx_get(&self, id: TxId) -> RpcResult<TxView>;
+
+    /// How full the pool is.
+    #[method(name = "txpool_status")]
+    async fn txpool_status(&self) -> RpcResult<PoolView>;
+
+    /// The pool's transactions, highest fee per byte first: at most `limit` (100 if not given, 1,000 at most).
+    #[method(name = "txpool_content")]
+    async fn txpool_content(&self, limit: Option<u32>) -> RpcResult<Vec<TxView>>;
+
+    /// An account after the last applied block. One that was never heard of is empty.
+    #[method(name = "account_get")]
+    async fn account_get(&self, id: AccountId) -> RpcResult<AccountView>;
+
+    /// The end of the chain.
+    #[method(name = "block_latest")]
+    async fn block_latest(&self) -> RpcResult<ChainView>;
+
+    /// A recent block by its height.
+    #[method(name = "block_get")]
+    async fn block_get(&self, height: u64) -> RpcResult<BlockView>;
+
+    /// The neighbours.
+    #[method(name = "net_peers")]
+    async fn net_peers(&self) -> RpcResult<Vec<PeerView>>;
+
+    /// How many neighbours there are.
+    #[method(name = "net_peerCount")]
+    async fn net_peer_count(&self) -> RpcResult<u32>;
+
+    /// Who the node is.
+    #[method(name = "node_info")]
+    async fn node_info(&self) -> RpcResult<NodeView>;
+
+    /// Everything the node counts, by the names that `/metrics` uses.
+    #[method(name = "node_counters")]
+    async fn node_counters(&self) -> RpcResult<BTreeMap<String, u64>>;
+
+    /// Connects to a peer (multiaddr). Off unless the node was started with `--rpc-admin`.
+    #[method(name = "admin_addPeer")]
+    async fn admin_add_peer(&self, address: String) -> RpcResult<()>;
+
+    /// Bans a peer (node id or libp2p peer id) for ten minutes. Off unless the node was started with `--rpc-admin`.
+    #[method(name = "admin_banPeer")]
+    async fn admin_ban_peer(&self, peer: String) -> RpcResult<()>;
+
+    /// This interface as an OpenRPC document.
+    #[method(name = "rpc.discover")]
+    async fn discover(&self) -> RpcResult<serde_json::Value>;
+}
+
+/// Whether a transaction in the pool could be included now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TxState {
+    /// In the pool, all of the sender's earlier nonces present.
+    Pending,
+    /// In the pool, waiting for an earlier nonce.
+    Queued,
+    /// In a block.
+    Included,
+}
+
+impl From<Place> for TxState {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Pending => Self::Pending,
+            Place::Queued => Self::Queued,
+        }
+    }
+}
+
+/// Answer to `tx_sendRaw`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submitted {
+    /// The transaction.
+    pub id: TxId,
+    /// Where it is now.
+    pub state: TxState,
+}
+
+/// A transaction as shown to people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TxView {
+    /// Its id.
+    pub id: TxId,
+    /// Where it is.
+    pub state: TxState,
+    /// The block that includes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u64>,
+    /// Its encoded length in bytes.
+    pub bytes: u32,
+    /// Its fields.
+    pub transaction: Transaction,
+}
+
+/// Answer to `txpool_status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolView {
+    /// Transactions in all.
+    pub count: u64,
+    /// Those that could be included now.
+    pub pending: u64,
+    /// Those that wait for an earlier nonce.
+    pub queued: u64,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// Lowest fee per byte that would be admitted now.
+    pub floor: u64,
+}
+
+/// Answer to `account_get`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountView {
+    /// The account.
+    pub id: AccountId,
+    /// What it has.
+    pub balance: u64,
+    /// Its transactions in blocks so far.
+    pub nonce: u64,
+    /// The nonce its next transaction should carry, with those in the pool counted.
+    pub next_nonce: u64,
+}
+
+/// Answer to `block_latest`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainView {
+    /// Height of the last applied block, 0 for none.
+    pub height: u64,
+    /// Its id, all zero for none.
+    pub id: BlockId,
+    /// Digest of all balances and nonces after it, `0x` and hex.
+    pub account_digest: String,
+}
+
+/// Answer to `block_get`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockView {
+    /// Its id.
+    pub id: BlockId,
+    /// Its height.
+    pub height: u64,
+    /// The block before it.
+    pub parent: BlockId,
+    /// Who made it.
+    pub producer: AccountId,
+    /// When, in milliseconds since 1970 by the producer's clock.
+    pub timestamp_ms: u64,
+    /// Its transactions, in order.
+    pub tx_ids: Vec<TxId>,
+}
+
+/// A neighbour, in the answer to `net_peers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// Its node id.
+    pub id: NodeId,
+    /// Its libp2p peer id.
+    pub peer_id: String,
+    /// `outgoing` or `incoming`.
+    pub direction: String,
+    /// Whether both sides have said hello.
+    pub ready: bool,
+    /// Smoothed round-trip time in milliseconds, once measured.
+    pub rtt_ms: Option<f64>,
+    /// Its score: 0 at best, banned at -100.
+    pub score: f64,
+    /// Transactions it was the first to bring.
+    pub first_deliveries: u64,
+    /// Seconds since the connection came up.
+    pub age_s: f64,
+}
+
+/// Answer to `node_info`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// The program's version.
+    pub version: String,
+    /// The peer protocol's version.
+    pub protocol: u16,
+    /// The node id.
+    pub id: NodeId,
+    /// The libp2p peer id.
+    pub peer_id: String,
+    /// Where it listens, each with the peer id at its end.
+    pub addresses: Vec<String>,
+    /// The network's number.
+    pub network: NetworkId,
+    /// The network's genesis.
+    pub genesis: GenesisId,
+    /// Seconds since the start.
+    pub uptime_s: f64,
+}
