@@ -2,8 +2,8 @@
 //!
 //! Integers are fixed-width and little-endian, lists and byte strings carry a u32 count, options a 0/1 tag. Every
 //! value so has exactly one encoding: bincode's variable-width integers, which accept longer forms of small numbers,
-//! are off, and bytes after the value are refused. Nothing is allocated for a count before the bytes it promises are
-//! known to be there.
+//! are off, and bytes after the value are refused. Nothing is allocated for a count that is above its limit or above the
+//! number of bytes that are left.
 
 use bincode::{
     BorrowDecode, Decode, Encode,

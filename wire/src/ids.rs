@@ -1,4 +1,5 @@
-//! Identifiers: fixed-size values with one text form (`0x` and lower-case hex).
+//! Identifiers: fixed-size values written as `0x` and lower-case hex. Hashes are blake3's `derive_key`, each with a
+//! context of its own.
 
 use std::{fmt, str::FromStr};
 
@@ -69,12 +70,12 @@ macro_rules! id {
 }
 
 id! {
-    /// A transaction: blake3-256 over all its bytes, the signature included, so that one id names one string of
+    /// A transaction: the hash of all its bytes, the signature included, so that one id names one string of
     /// bytes and is valid or invalid for ever.
     TxId, 32
 }
 id! {
-    /// A block: blake3-256 over its header. It is also what the producer signs.
+    /// A block: the hash of its header. It is also what the producer signs.
     BlockId, 32
 }
 id! {
@@ -86,7 +87,7 @@ id! {
     NodeId, 32
 }
 id! {
-    /// A genesis: blake3-256 over its canonical encoding. Nodes with different ones do not talk.
+    /// A genesis: the hash of its canonical encoding. Nodes with different ones do not talk.
     GenesisId, 32
 }
 id! {

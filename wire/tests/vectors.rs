@@ -549,7 +549,7 @@ fn record(seed: u8, seq: u64, addresses: &[&[u8]]) -> Vec<u8> {
     let peer_id = [&[0x00, 0x24][..], &public].concat();
     let addresses: Vec<u8> = addresses.iter().flat_map(|address| field(3, &field(1, address))).collect();
     let payload = [field(1, &peer_id), [&[0x10][..], &uvarint(seq)].concat(), addresses].concat();
-    let (domain, payload_type) = (b"libp2p-routing-state", b"/libp2p/routing-state-record");
+    let (domain, payload_type) = (b"libp2p-peer-record", &[0x03, 0x01]);
     let signed: Vec<u8> = [&domain[..], payload_type, &payload]
         .iter()
         .flat_map(|part| [&uvarint(part.len() as u64)[..], part].concat())

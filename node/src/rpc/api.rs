@@ -192,7 +192,7 @@ pub struct PeerView {
 }
 
 /// Answer to `node_info`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeView {
     /// The program's version.
     pub version: String,
