@@ -268,12 +268,14 @@ impl Chain {
         if let Some(pending) = &mut self.pending
             && !pending.missing.is_empty()
             && pending.asked.is_none_or(|(_, deadline)| deadline <= now)
-            && let Some((peer, link)) = other_than(pending.asked, &self.heights, next, peers)
         {
-            pending.asked = Some((peer, deadline(now, link)));
+            let next = other_than(pending.asked, &self.heights, next, peers);
+            pending.asked = next.map(|(peer, link)| (peer, deadline(now, link)));
             let missing: Vec<TxId> = pending.missing.iter().copied().collect();
-            for ids in BoundedVec::chunks(&missing) {
-                out(Output::Send { peer, message: Message::GetBlockTxs(ids) });
+            if let Some((peer, _)) = next {
+                for ids in BoundedVec::chunks(&missing) {
+                    out(Output::Send { peer, message: Message::GetBlockTxs(ids) });
+                }
             }
         }
         let busy = self.pending.is_some() || self.checking.is_some() || self.ahead.contains_key(&next);

@@ -81,6 +81,8 @@ pub struct Engine {
     pool: Mempool,
     /// Signatures being checked.
     checking: usize,
+    /// Goodbye was said to everybody: no new links.
+    stopping: bool,
     stats: Stats,
     outputs: VecDeque<Output>,
 }
@@ -103,6 +105,7 @@ impl Engine {
             ledger: Ledger::new(&genesis),
             pool: Mempool::new(pool, genesis.network, genesis.limits.clone()),
             checking: 0,
+            stopping: false,
             stats: Stats::default(),
             outputs: VecDeque::new(),
             genesis,
@@ -181,11 +184,12 @@ impl Engine {
 
     /// When [`Input::Timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let hello = self.peers.iter().filter(|(_, link)| !link.ready).map(|(_, link)| link.since + HELLO_TIMEOUT).min();
-        let overlay = self.overlay.deadline(&self.peers);
+        let silent = self.peers.iter().filter(|(_, link)| !link.ready && !link.closing);
+        let hello = silent.map(|(_, link)| link.since + HELLO_TIMEOUT).min();
+        let overlay = (!self.stopping).then(|| self.overlay.deadline(&self.peers));
         [self.gossip.deadline(), self.scores.deadline(), self.chain.deadline(), self.next_production, hello]
             .into_iter()
-            .chain([Some(overlay), self.pool.next_expiry().map(Time::after)])
+            .chain([overlay, self.pool.next_expiry().map(Time::after)])
             .flatten()
             .min()
     }
@@ -198,12 +202,8 @@ impl Engine {
         for peer in self.scores.timeout(now) {
             self.outputs.push_back(Output::Block { peer, blocked: false });
         }
-        let plan = self.overlay.timeout(now, &self.peers, |peer| self.scores.is_banned(peer), &mut self.rng);
-        for candidate in plan.dial {
-            self.outputs.push_back(Output::Dial { peer: candidate.peer, addresses: candidate.addresses });
-        }
-        if let Some(peer) = plan.ask {
-            self.send(peer, Message::GetPeers);
+        if !self.stopping {
+            self.keep_links(now);
         }
         let silent: Vec<NodeId> = self
             .peers
@@ -223,9 +223,19 @@ impl Engine {
 
     // Links.
 
+    fn keep_links(&mut self, now: Time) {
+        let plan = self.overlay.timeout(now, &self.peers, |peer| self.scores.is_banned(peer), &mut self.rng);
+        for candidate in plan.dial {
+            self.outputs.push_back(Output::Dial { peer: candidate.peer, addresses: candidate.addresses });
+        }
+        if let Some(peer) = plan.ask {
+            self.send(peer, Message::GetPeers);
+        }
+    }
+
     fn connected(&mut self, now: Time, peer: NodeId, direction: Direction) {
         self.overlay.connected(&peer);
-        if self.peers.insert(now, peer, direction).is_none() {
+        if self.stopping || self.peers.insert(now, peer, direction).is_none() {
             self.outputs.push_back(Output::Disconnect { peer });
             return;
         }
@@ -306,6 +316,7 @@ impl Engine {
     }
 
     fn shutdown(&mut self) {
+        self.stopping = true;
         let all: Vec<NodeId> = self.peers.iter().map(|(peer, _)| *peer).collect();
         for peer in all {
             self.close(peer, Some(Goodbye::Shutdown));
@@ -347,7 +358,7 @@ impl Engine {
         }
         match message {
             Message::Hello(hello) => self.hello(now, peer, hello),
-            Message::Goodbye(reason) => self.goodbye(now, peer, reason),
+            Message::Goodbye(_) => self.goodbye(now, peer),
             Message::Push(tx) => self.push(now, peer, tx),
             Message::IHave(ids) => {
                 let out = &mut |output| self.outputs.push_back(output);
@@ -385,13 +396,9 @@ impl Engine {
         }
     }
 
-    fn goodbye(&mut self, now: Time, peer: NodeId, reason: Goodbye) {
-        match reason {
-            Goodbye::Shutdown => {}
-            Goodbye::TooManyPeers | Goodbye::WrongNetwork | Goodbye::Misbehaviour => {
-                self.overlay.failed(now, Some(&peer));
-            }
-        }
+    /// Whatever the reason, the neighbour does not want this link now: it is left alone for a while.
+    fn goodbye(&mut self, now: Time, peer: NodeId) {
+        self.overlay.failed(now, Some(&peer));
         self.close(peer, None);
     }
 

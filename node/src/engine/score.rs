@@ -38,12 +38,12 @@ pub(super) enum Blame {
 }
 
 impl Blame {
-    /// A violation bans at once, invalid items from the fifth in a minute; promises may be broken about once in two
+    /// A violation bans at once, five invalid items in quick succession do; promises may be broken about once in two
     /// seconds and waste may come about twice a second without end: the sum then stays under the threshold.
     fn points(self) -> f64 {
         match self {
             Self::Violation(_) => BAN_AT,
-            Self::InvalidItem => 20.0,
+            Self::InvalidItem => 25.0,
             Self::BrokenPromise => 2.0,
             Self::Waste => 0.5,
         }
@@ -140,12 +140,12 @@ mod tests {
     #[test]
     fn blame_adds_up_decays_and_bans_for_a_time() {
         let mut scores = Scores::new();
-        for _ in 0..4 {
+        for _ in 0..3 {
             assert!(!scores.blame(Time::ZERO, PEER, Blame::InvalidItem));
         }
-        assert_eq!(scores.score(Time::ZERO, &PEER), -80.0);
+        assert_eq!(scores.score(Time::ZERO, &PEER), -75.0);
         let later = Time::ZERO + HALF_LIFE;
-        assert_eq!(scores.score(later, &PEER), -40.0);
+        assert_eq!(scores.score(later, &PEER), -37.5);
         assert!(!scores.blame(later, PEER, Blame::InvalidItem));
         assert!(scores.blame(later, PEER, Blame::Violation("test")));
         assert!(!scores.blame(later, PEER, Blame::Violation("test")), "banned once");

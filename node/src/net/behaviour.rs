@@ -180,11 +180,11 @@ impl NetworkBehaviour for Behaviour {
                     self.closed(peer, connection_id);
                 }
             }
-            FromSwarm::DialFailure(DialFailure { peer_id, error, .. }) => {
-                if !matches!(error, DialError::DialPeerConditionFalse(_)) {
-                    let peer = peer_id.and_then(|peer| identity::node_id(&peer).ok());
-                    self.tell(Event::DialFailed { peer });
-                }
+            FromSwarm::DialFailure(DialFailure { peer_id, error, .. })
+                if !matches!(error, DialError::DialPeerConditionFalse(_)) =>
+            {
+                let peer = peer_id.and_then(|peer| identity::node_id(&peer).ok());
+                self.tell(Event::DialFailed { peer });
             }
             _ => {}
         }

@@ -64,6 +64,15 @@ enum Outgoing {
     Gone,
 }
 
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// The peer sent what is no message; a goodbye may still be on its way.
+    Malformed,
+    Done,
+}
+
 pub(super) struct Handler {
     outbox: Outbox,
     counters: Arc<Counters>,
@@ -73,9 +82,9 @@ pub(super) struct Handler {
     incoming_seen: bool,
     decoder: FrameDecoder,
     received: Vec<Received>,
-    /// What ends the connection, once `received` is handed over.
+    /// What is told once `received` is handed over.
     end: Option<FromHandler>,
-    ended: bool,
+    stage: Stage,
     unflushed: bool,
 }
 
@@ -90,48 +99,57 @@ impl Handler {
             decoder: FrameDecoder::default(),
             received: Vec::new(),
             end: None,
-            ended: false,
+            stage: Stage::Open,
             unflushed: false,
         }
     }
 
-    fn finish(&mut self, end: FromHandler) {
+    /// Nothing more is read; what is queued may still be sent.
+    fn malformed(&mut self, error: DecodeError) {
         self.incoming = None;
-        if !self.ended {
-            self.end.get_or_insert(end);
+        if self.stage == Stage::Open {
+            self.stage = Stage::Malformed;
+            self.end = Some(FromHandler::Malformed(error));
         }
     }
 
+    fn done(&mut self) {
+        self.incoming = None;
+        if self.stage != Stage::Done {
+            self.stage = Stage::Done;
+            self.end.get_or_insert(FromHandler::Done);
+        }
+    }
+
+    /// Sends what is queued, as far as the stream takes it.
     fn write(&mut self, cx: &mut Context<'_>) {
         let Outgoing::Open(stream) = &mut self.outgoing else { return };
-        let drained = self.outbox.poll_drain(cx, |cx, bytes| Pin::new(&mut *stream).poll_write(cx, bytes));
-        let result = match drained {
-            Poll::Ready(Ok(written)) => {
-                self.unflushed |= written > 0;
-                Ok(())
-            }
-            Poll::Ready(Err(error)) => Err(error),
-            Poll::Pending => Ok(()),
-        };
-        let result = result.and_then(|()| {
-            if self.unflushed {
-                match Pin::new(stream).poll_flush(cx) {
-                    Poll::Ready(flushed) => {
-                        self.unflushed = false;
-                        flushed
-                    }
-                    Poll::Pending => Ok(()),
-                }
-            } else {
-                Ok(())
-            }
-        });
-        if result.is_err() {
-            self.outgoing = Outgoing::Gone;
-            self.finish(FromHandler::Done);
-        } else if !self.unflushed && self.outbox.is_finished() {
-            self.finish(FromHandler::Done);
+        let mut stream = Pin::new(stream);
+        match self.outbox.poll_drain(cx, |cx, bytes| stream.as_mut().poll_write(cx, bytes)) {
+            Poll::Ready(Ok(written)) => self.unflushed |= written > 0,
+            Poll::Ready(Err(_)) => return self.broken(),
+            Poll::Pending => {}
         }
+        if self.unflushed {
+            match stream.as_mut().poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(_)) => return self.broken(),
+                Poll::Pending => return,
+            }
+        }
+        if self.outbox.is_finished() && stream.poll_close(cx).is_ready() {
+            self.outgoing = Outgoing::Gone;
+            // After a goodbye the other side hangs up: hanging up here, too, could destroy the goodbye on its way. The
+            // behaviour sees to it that this takes no longer than it may.
+            if !self.outbox.said_goodbye() {
+                self.done();
+            }
+        }
+    }
+
+    fn broken(&mut self) {
+        self.outgoing = Outgoing::Gone;
+        self.done();
     }
 
     fn read(&mut self, cx: &mut Context<'_>) {
@@ -140,7 +158,7 @@ impl Handler {
             && self.received.len() < MAX_HANDOVER
         {
             match Pin::new(stream).poll_read(cx, &mut chunk) {
-                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => self.finish(FromHandler::Done),
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => self.done(),
                 Poll::Ready(Ok(count)) => {
                     self.decoder.extend(&chunk[..count]);
                     self.decode();
@@ -165,7 +183,7 @@ impl Handler {
                     });
                 }
                 Ok(None) => return,
-                Err(error) => return self.finish(FromHandler::Malformed(error)),
+                Err(error) => return self.malformed(error),
             }
         }
     }
@@ -185,7 +203,7 @@ impl ConnectionHandler for Handler {
 
     fn connection_keep_alive(&self) -> bool {
         // The engine decides when a link ends.
-        !self.ended
+        self.stage != Stage::Done
     }
 
     fn on_behaviour_event(&mut self, event: Self::FromBehaviour) {
@@ -196,7 +214,7 @@ impl ConnectionHandler for Handler {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. }) => {
                 if self.incoming_seen {
-                    self.finish(FromHandler::Malformed(DecodeError::Invalid("a second stream on one connection")));
+                    self.malformed(DecodeError::Invalid("a second stream on one connection"));
                 } else {
                     self.incoming_seen = true;
                     self.incoming = Some(stream);
@@ -206,10 +224,7 @@ impl ConnectionHandler for Handler {
                 self.outgoing = Outgoing::Open(stream);
             }
             // The other side does not speak this protocol, or not in time.
-            ConnectionEvent::DialUpgradeError(DialUpgradeError { .. }) => {
-                self.outgoing = Outgoing::Gone;
-                self.finish(FromHandler::Done);
-            }
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { .. }) => self.broken(),
             _ => {}
         }
     }
@@ -228,7 +243,6 @@ impl ConnectionHandler for Handler {
         let event = if !self.received.is_empty() {
             FromHandler::Received(std::mem::take(&mut self.received))
         } else if let Some(end) = self.end.take() {
-            self.ended = true;
             end
         } else if self.outbox.take_relief() {
             FromHandler::Relieved

@@ -10,7 +10,14 @@ mod trace;
 mod transport;
 mod verify;
 
-use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::StreamExt;
 use libp2p::{
@@ -261,6 +268,7 @@ pub async fn start(
 async fn listen(swarm: &mut Swarm<Behaviour>, addresses: Vec<Multiaddr>) -> Result<(), StartError> {
     for address in addresses {
         let fail = |why: String| StartError::Listen { address: address.clone(), why };
+        check_free(&address).map_err(|error| fail(error.to_string()))?;
         let listener = swarm.listen_on(address.clone()).map_err(|error| fail(error.to_string()))?;
         let up = async {
             loop {
@@ -279,6 +287,21 @@ async fn listen(swarm: &mut Swarm<Behaviour>, addresses: Vec<Multiaddr>) -> Resu
             .map_err(fail)?;
     }
     Ok(())
+}
+
+/// Fails if somebody listens on a fixed TCP port. libp2p listens with SO_REUSEPORT, with which a second node of the same
+/// user would succeed and silently take half of the first one's connections.
+fn check_free(address: &Multiaddr) -> io::Result<()> {
+    let mut protocols = address.iter();
+    let ip = match protocols.next() {
+        Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
+        Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
+        _ => return Ok(()),
+    };
+    match protocols.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => TcpListener::bind((ip, port)).map(drop),
+        _ => Ok(()),
+    }
 }
 
 /// 32 bytes from the system's source of randomness.

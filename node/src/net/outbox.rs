@@ -31,6 +31,7 @@ struct State {
     buffer: BytesMut,
     congested: bool,
     closing: bool,
+    said_goodbye: bool,
     waker: Option<Waker>,
 }
 
@@ -73,6 +74,7 @@ impl Outbox {
         }
         let bytes = message.encode(&mut state.buffer);
         self.counters.frame(Flow::Out, message, bytes);
+        state.said_goodbye |= matches!(message, Message::Goodbye(_));
         let waker = state.waker.take();
         let queued = if !state.congested && state.buffer.len() > HIGH {
             state.congested = true;
@@ -100,6 +102,11 @@ impl Outbox {
     pub(super) fn is_finished(&self) -> bool {
         let state = self.lock();
         state.closing && state.buffer.is_empty()
+    }
+
+    /// Whether the last message told the peer to hang up.
+    pub(super) fn said_goodbye(&self) -> bool {
+        self.lock().said_goodbye
     }
 
     /// Lets `write` take bytes off the front until it has no room or nothing is left. `Ready` with a count of zero

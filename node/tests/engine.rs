@@ -1,0 +1,370 @@
+//! The engine by itself: many of them joined by imagined links, and hostile neighbours played by the test.
+
+#![expect(clippy::unwrap_used, reason = "a failed test may panic")]
+
+mod cluster;
+
+use std::time::Duration;
+
+use cluster::{Cluster, LATENCY, account_key, forged, genesis, producer_key, transfer};
+use proptest::prelude::*;
+use starling_mempool::{AccountView, Rejection};
+use starling_node::engine::{Direction, Event, Input, ProducerConfig};
+use starling_wire::{
+    Block, BlockId, BoundedVec, DecodeError, GetBlocks, Goodbye, Hello, Message, NetworkId, NodeId, PROTOCOL_VERSION,
+    SecretKey, ShortId, SignedTx, TxId, limits::MAX_IDS,
+};
+
+fn hello() -> Hello {
+    Hello { version: PROTOCOL_VERSION, network: NetworkId(7), genesis: genesis().id(), height: 0 }
+}
+
+/// A neighbour of node 0 that is played by the test and has said hello.
+fn hostile(cluster: &mut Cluster) -> NodeId {
+    let peer = cluster.puppet();
+    say(cluster, peer, Message::Hello(hello()));
+    peer
+}
+
+fn say(cluster: &mut Cluster, peer: NodeId, message: Message) {
+    cluster.input(0, Input::Message { peer, message });
+}
+
+fn sent_to(cluster: &Cluster, peer: NodeId) -> Vec<Message> {
+    let to = cluster.index(&peer);
+    cluster.sent.iter().filter(|(from, other, _)| *from == 0 && *other == to).map(|(_, _, m)| m.clone()).collect()
+}
+
+fn is_banned(cluster: &Cluster, peer: NodeId) -> bool {
+    cluster.events.iter().any(|(_, i, event)| *i == 0 && matches!(event, Event::Banned { peer: p, .. } if *p == peer))
+}
+
+fn ids(txs: &[&SignedTx]) -> BoundedVec<ShortId, MAX_IDS> {
+    BoundedVec::new(txs.iter().map(|tx| tx.short_id()).collect()).unwrap()
+}
+
+#[test]
+fn one_bootstrap_address_becomes_an_overlay() {
+    let mut cluster = Cluster::new(30, 8, 0, 1);
+    cluster.settle(8);
+    cluster.run(Duration::from_secs(5));
+    for i in 0..cluster.len() {
+        let outgoing = cluster.engine(i).links().filter(|(_, l)| l.direction() == Direction::Outgoing).count();
+        let incoming = cluster.degree(i) - outgoing;
+        assert!(outgoing <= 8 && incoming <= 24, "node {i} has {outgoing} + {incoming}");
+    }
+}
+
+#[test]
+fn a_transaction_reaches_every_pool_and_runs_repeat() {
+    let run = |seed| {
+        let mut cluster = Cluster::new(20, 4, 0, seed);
+        cluster.settle(4);
+        let txs: Vec<_> = (0..10).map(|i| transfer(i, 0)).collect();
+        for (i, tx) in txs.iter().enumerate() {
+            cluster.submit(2 * i, tx);
+            cluster.run(Duration::from_millis(7));
+        }
+        cluster.run_until("all transactions everywhere", |c| txs.iter().all(|tx| c.everywhere(&tx.id())));
+        cluster.digest()
+    };
+    let first = run(1);
+    assert_eq!(first, run(1), "the same seed gives the same run");
+    assert_ne!(first, run(2));
+}
+
+#[test]
+fn nothing_is_lost_when_nodes_crash_or_pushes_do_not_arrive() {
+    let mut cluster = Cluster::new(20, 5, 0, 3);
+    cluster.settle(5);
+    // Half of all pushes vanish: announcements and failover must bring the rest.
+    let pushes = std::cell::Cell::new(0);
+    cluster.filter = Box::new(move |_, _, message| {
+        pushes.set(pushes.get() + usize::from(matches!(message, Message::Push(_))));
+        !matches!(message, Message::Push(_)) || pushes.get().is_multiple_of(2)
+    });
+    let first = transfer(0, 0);
+    cluster.submit(0, &first);
+    cluster.run_until("the first is everywhere", |c| c.everywhere(&first.id()));
+    cluster.filter = Box::new(|_, _, _| true);
+    for i in [3, 7, 11, 15] {
+        cluster.crash(i, Duration::from_secs(2));
+    }
+    let second = transfer(1, 0);
+    cluster.submit(0, &second);
+    cluster.run_until("the second reaches the living", |c| c.everywhere(&second.id()));
+}
+
+#[test]
+fn whoever_comes_late_gets_pool_and_chain() {
+    let mut cluster = Cluster::new(6, 3, 2, 4);
+    cluster.settle(3);
+    for nonce in 0..3 {
+        for account in 0..4 {
+            cluster.submit(nonce as usize, &transfer(account, nonce));
+        }
+        cluster.run(Duration::from_millis(1200));
+    }
+    cluster.run_until("blocks", |c| {
+        c.living().all(|i| c.engine(i).chain().height() >= 3 && c.engine(i).pool().is_empty())
+    });
+    // A queued transaction stays in the pools: its predecessor never comes.
+    let queued = transfer(5, 1);
+    cluster.submit(1, &queued);
+    cluster.run_until("the queued one", |c| c.everywhere(&queued.id()));
+    let late = cluster.add(3, None, 4);
+    let height = cluster.engine(0).chain().height();
+    cluster.run_until("the late one has all", |c| {
+        c.engine(late).chain().height() == height && c.engine(late).pool().contains(&queued.id())
+    });
+    let digest = cluster.engine(0).ledger().digest();
+    assert!(cluster.living().all(|i| cluster.engine(i).ledger().digest() == digest));
+    assert_eq!(cluster.balance(late, &starling_wire::AccountId([9; 32])), 12 * 5);
+    assert_eq!(cluster.engine(late).ledger().account(&account_key(0).account()).nonce, 3);
+}
+
+#[test]
+fn a_block_whose_transactions_are_unknown_is_completed_by_asking() {
+    let mut cluster = Cluster::new(2, 1, 0, 5);
+    // Node 1 hears of blocks, but of no transaction unless it asks for a block's.
+    cluster.filter = Box::new(|_, _, message| !matches!(message, Message::Push(_) | Message::IHave(_)));
+    let producer = ProducerConfig { key: producer_key(0), interval: Duration::from_millis(100) };
+    let maker = cluster.add(2, Some(producer), 5);
+    cluster.settle(1);
+    cluster.run_until("the maker is linked", |c| c.degree(maker) >= 1);
+    for account in 0..10 {
+        cluster.submit(maker, &transfer(account, 0));
+    }
+    cluster.run_until("the block is applied everywhere", |c| c.living().all(|i| c.engine(i).chain().height() == 1));
+}
+
+#[test]
+fn an_unanswered_request_goes_to_the_next_announcer_and_is_charged() {
+    let mut cluster = Cluster::new(1, 8, 0, 6);
+    let (silent, honest) = (hostile(&mut cluster), hostile(&mut cluster));
+    for peer in [silent, honest] {
+        cluster.input(0, Input::RoundTrip { peer, rtt: LATENCY });
+    }
+    let tx = transfer(0, 0);
+    say(&mut cluster, silent, Message::IHave(ids(&[&tx])));
+    say(&mut cluster, honest, Message::IHave(ids(&[&tx])));
+    let wants = |cluster: &Cluster, peer| sent_to(cluster, peer).contains(&Message::IWant(ids(&[&tx])));
+    assert!(wants(&cluster, silent) && !wants(&cluster, honest), "one request in flight");
+    cluster.run(LATENCY * 2 + Duration::from_millis(21));
+    assert!(wants(&cluster, honest));
+    let score = |peer| cluster.engine(0).score(cluster.now, &peer);
+    assert!(score(silent) < 0.0 && score(honest) == 0.0);
+}
+
+#[test]
+fn a_link_that_never_sends_what_it_announces_is_ended() {
+    let mut cluster = Cluster::new(1, 8, 0, 7);
+    let peer = hostile(&mut cluster);
+    cluster.input(0, Input::RoundTrip { peer, rtt: LATENCY });
+    for i in 0..100u64 {
+        say(&mut cluster, peer, Message::IHave(BoundedVec::new(vec![ShortId(i.to_le_bytes())]).unwrap()));
+    }
+    cluster.run(Duration::from_secs(1));
+    assert!(is_banned(&cluster, peer));
+    assert!(sent_to(&cluster, peer).contains(&Message::Goodbye(Goodbye::Misbehaviour)));
+}
+
+#[test]
+fn forged_signatures_are_refused_and_their_sender_banned() {
+    let mut cluster = Cluster::new(1, 8, 0, 8);
+    let peer = hostile(&mut cluster);
+    for nonce in 0..5 {
+        assert!(!is_banned(&cluster, peer));
+        say(&mut cluster, peer, Message::Push(forged(0, nonce)));
+        cluster.run(Duration::from_millis(1));
+    }
+    assert!(is_banned(&cluster, peer));
+    assert_eq!(cluster.engine(0).stats().refused.get("bad-signature"), Some(&5));
+    // The genuine one, which has the same fields, is not affected.
+    let honest = hostile(&mut cluster);
+    say(&mut cluster, honest, Message::Push(transfer(0, 0)));
+    cluster.run(Duration::from_millis(1));
+    assert!(cluster.engine(0).pool().contains(&transfer(0, 0).id()));
+}
+
+#[test]
+fn what_may_be_honest_is_refused_without_blame() {
+    let mut cluster = Cluster::new(1, 8, 0, 9);
+    let peer = hostile(&mut cluster);
+    let poor = {
+        let key = SecretKey::from_seed(&[77; 32]);
+        let mut tx = transfer(0, 0).transaction().clone();
+        tx.sender = key.account();
+        tx.sign(&key).unwrap()
+    };
+    for tx in [poor, transfer(0, 1 << 40)] {
+        say(&mut cluster, peer, Message::Push(tx));
+    }
+    let refused = cluster.events.iter().filter(|(_, _, event)| matches!(event, Event::Refused { .. })).count();
+    assert_eq!((refused, cluster.engine(0).score(cluster.now, &peer)), (2, 0.0));
+}
+
+#[test]
+fn breaches_of_the_protocol_end_the_link() {
+    let breaches: [fn(NodeId) -> Input; 2] = [
+        |peer| Input::Message { peer, message: Message::Hello(hello()) },
+        |peer| Input::Malformed { peer, error: DecodeError::UnknownKind(200) },
+    ];
+    for breach in breaches {
+        let mut cluster = Cluster::new(1, 8, 0, 10);
+        let peer = hostile(&mut cluster);
+        cluster.input(0, breach(peer));
+        assert!(is_banned(&cluster, peer));
+    }
+    // Before hello nothing else may come.
+    let mut cluster = Cluster::new(1, 8, 0, 10);
+    let peer = cluster.puppet();
+    say(&mut cluster, peer, Message::GetPeers);
+    assert!(is_banned(&cluster, peer));
+    // Another network is no crime, but no link either.
+    let other = cluster.puppet();
+    say(&mut cluster, other, Message::Hello(Hello { network: NetworkId(8), ..hello() }));
+    assert!(sent_to(&cluster, other).contains(&Message::Goodbye(Goodbye::WrongNetwork)));
+    assert!(!is_banned(&cluster, other));
+    // Whoever stays silent is let go.
+    let silent = cluster.puppet();
+    cluster.run(Duration::from_secs(11));
+    assert_eq!(cluster.engine(0).links().count(), 0);
+    assert!(!is_banned(&cluster, silent));
+}
+
+#[test]
+fn a_congested_link_is_told_ids_when_it_drains() {
+    let mut cluster = Cluster::new(1, 8, 0, 12);
+    let peer = hostile(&mut cluster);
+    cluster.input(0, Input::Congestion { peer, congested: true });
+    let txs: Vec<_> = (0..3).map(|i| transfer(i, 0)).collect();
+    for tx in &txs {
+        cluster.submit(0, tx);
+    }
+    cluster.run(Duration::from_millis(50));
+    let about_txs = |cluster: &Cluster| {
+        sent_to(cluster, peer)
+            .into_iter()
+            .filter(|m| matches!(m, Message::Push(_) | Message::IHave(_)))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(about_txs(&cluster), []);
+    cluster.input(0, Input::Congestion { peer, congested: false });
+    assert_eq!(about_txs(&cluster), [Message::IHave(ids(&txs.iter().collect::<Vec<_>>()))]);
+    say(&mut cluster, peer, Message::IWant(ids(&[&txs[1]])));
+    assert!(about_txs(&cluster).contains(&Message::Push(txs[1].clone())));
+}
+
+#[test]
+fn only_the_producer_whose_turn_it_is_makes_a_block() {
+    let mut cluster = Cluster::new(1, 8, 0, 13);
+    let block = |key: &SecretKey, height, parent| {
+        let tx_ids = BoundedVec::new(vec![]).unwrap();
+        Message::Block(Block { network: NetworkId(7), height, parent, timestamp_ms: 0, tx_ids }.sign(key))
+    };
+    let honest = hostile(&mut cluster);
+    say(&mut cluster, honest, block(&producer_key(0), 1, BlockId::ZERO));
+    cluster.run(Duration::from_millis(1));
+    assert_eq!(cluster.engine(0).chain().height(), 1);
+    let first = cluster.engine(0).chain().head();
+    // A second block for the same height changes nothing, and passing it on is no crime.
+    let Message::Block(other) = block(&producer_key(0), 1, BlockId([1; 32])) else { unreachable!() };
+    say(&mut cluster, honest, Message::Block(other));
+    assert_eq!(cluster.engine(0).score(cluster.now, &honest), 0.0);
+    let liar = hostile(&mut cluster);
+    for height in 2..7 {
+        say(&mut cluster, liar, block(&SecretKey::from_seed(&[1; 32]), height, first));
+    }
+    assert!(is_banned(&cluster, liar));
+    assert_eq!(cluster.engine(0).chain().head(), first);
+}
+
+#[test]
+fn a_block_that_cannot_be_applied_does_not_stop_the_chain() {
+    let mut cluster = Cluster::new(1, 8, 0, 14);
+    let peer = hostile(&mut cluster);
+    let tx = transfer(0, 0);
+    let block = |ids: Vec<TxId>| {
+        let tx_ids = BoundedVec::new(ids).unwrap();
+        let block = Block { network: NetworkId(7), height: 1, parent: BlockId::ZERO, timestamp_ms: 0, tx_ids };
+        Message::Block(block.sign(&producer_key(0)))
+    };
+    say(&mut cluster, peer, block(vec![tx.id(), tx.id()]));
+    cluster.run(Duration::from_millis(1));
+    say(&mut cluster, peer, Message::BlockTx(tx.clone()));
+    cluster.run(Duration::from_millis(1));
+    assert!(cluster.events.iter().any(|(_, _, event)| matches!(event, Event::BlockRefused { height: 1, .. })));
+    say(&mut cluster, peer, block(vec![tx.id()]));
+    cluster.run(Duration::from_millis(1));
+    assert_eq!(cluster.engine(0).chain().height(), 0, "waits for the transaction");
+    say(&mut cluster, peer, Message::BlockTx(tx.clone()));
+    cluster.run(Duration::from_millis(1));
+    assert_eq!(cluster.engine(0).chain().height(), 1);
+    assert_eq!(cluster.engine(0).chain().included_at(&tx.id()), Some(1));
+}
+
+#[test]
+fn submissions_are_answered() {
+    let mut cluster = Cluster::new(1, 8, 0, 15);
+    let good = transfer(0, 0);
+    for tx in [&good, &good, &forged(1, 0), &transfer(2, 1 << 30)] {
+        cluster.submit(0, tx);
+        cluster.run(Duration::from_millis(1));
+    }
+    let answers: Vec<_> = cluster
+        .events
+        .iter()
+        .filter_map(|(_, _, event)| match event {
+            Event::Submitted { result, .. } => Some(result.as_ref().map(|_| ()).map_err(Rejection::reason)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(answers, [Ok(()), Ok(()), Err("bad-signature"), Err("nonce-too-high")]);
+}
+
+fn messages() -> impl Strategy<Value = Message> {
+    let short_ids = prop::collection::vec((0u8..12).prop_map(|i| transfer(i.into(), 0).short_id()), 0..6);
+    prop_oneof![
+        (0u64..10, 0u64..3).prop_map(|(account, nonce)| Message::Push(transfer(account, nonce))),
+        (0u64..10).prop_map(|account| Message::Push(forged(account, 0))),
+        (0u64..10).prop_map(|account| Message::BlockTx(transfer(account, 0))),
+        short_ids.clone().prop_map(|ids| Message::IHave(BoundedVec::new(ids).unwrap())),
+        short_ids.prop_map(|ids| Message::IWant(BoundedVec::new(ids).unwrap())),
+        Just(Message::GetPeers),
+        (any::<u64>(), 1u16..=16).prop_map(|(from, count)| Message::GetBlocks(GetBlocks { from, count })),
+        (0u64..10).prop_map(|i| Message::GetBlockTxs(BoundedVec::new(vec![transfer(i, 0).id()]).unwrap())),
+        (0u64..2, 0u64..5, prop::collection::vec(0u64..10, 0..3)).prop_map(|(producer, height, txs)| {
+            let tx_ids = BoundedVec::new(txs.into_iter().map(|i| transfer(i, 0).id()).collect()).unwrap();
+            let block = Block { network: NetworkId(7), height, parent: BlockId::ZERO, timestamp_ms: 0, tx_ids };
+            Message::Block(block.sign(&producer_key(producer)))
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever three neighbours say, nothing panics, every pool entry is valid, and the node still relays.
+    #[test]
+    fn any_conversation_leaves_the_node_sound(
+        script in prop::collection::vec((0usize..3, messages(), 0u64..200), 0..80),
+    ) {
+        let mut cluster = Cluster::new(1, 8, 0, 16);
+        let peers: Vec<_> = (0..3).map(|_| hostile(&mut cluster)).collect();
+        for (who, message, pause) in script {
+            say(&mut cluster, peers[who], message);
+            cluster.run(Duration::from_millis(pause));
+        }
+        let engine = cluster.engine(0);
+        for tx in engine.pool().iter() {
+            prop_assert!((**tx).clone().verify().is_ok());
+            prop_assert!(tx.transaction().nonce >= engine.ledger().account(&tx.sender()).nonce);
+        }
+        let honest = hostile(&mut cluster);
+        let tx = transfer(9, cluster.engine(0).pool().next_nonce(&account_key(9).account(), cluster.engine(0).ledger()));
+        cluster.submit(0, &tx);
+        cluster.run(Duration::from_millis(5));
+        prop_assert!(sent_to(&cluster, honest).contains(&Message::Push(tx)));
+    }
+}
