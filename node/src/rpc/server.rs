@@ -1,0 +1,303 @@
+//! What each method does.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use jsonrpsee::{
+    core::{RpcResult, async_trait},
+    types::ErrorObjectOwned,
+};
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
+use starling_mempool::{AccountView as _, Place};
+use starling_wire::{AccountId, NodeId, PROTOCOL_VERSION, SignedTx, TxId, VerifiedTx, limits::MAX_TX};
+
+use super::{
+    api::{AccountView, ApiServer, BlockView, ChainView, NodeView, PeerView, PoolView, Submitted, TxState, TxView},
+    errors::{admin_is_off, invalid_input, not_found, rejected, unavailable},
+    metrics, openrpc,
+};
+use crate::{
+    engine::{AppliedBlock, Direction, Engine},
+    net::{NodeHandle, node_id, peer_id},
+};
+
+/// Transactions in the answer to `txpool_content`: without a limit given, and at most. The longest fit into an answer
+/// only a few hundred at a time; the server then says that the answer is too large.
+const CONTENT_DEFAULT: u32 = 100;
+const CONTENT_MAX: u32 = 1_000;
+
+/// The methods over a running node.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    handle: NodeHandle,
+    admin: bool,
+    since: Instant,
+}
+
+impl Server {
+    pub(super) fn new(handle: NodeHandle, admin: bool) -> Self {
+        Self { handle, admin, since: Instant::now() }
+    }
+
+    async fn query<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Engine, crate::engine::Time) -> T + Send + 'static,
+    ) -> RpcResult<T> {
+        self.handle.query(question).await.map_err(unavailable)
+    }
+
+    fn require_admin(&self) -> RpcResult<()> {
+        if self.admin { Ok(()) } else { Err(admin_is_off()) }
+    }
+}
+
+#[async_trait]
+impl ApiServer for Server {
+    async fn tx_send_raw(&self, tx: String) -> RpcResult<Submitted> {
+        let tx = parse_tx(&tx)?;
+        let id = tx.id();
+        match self.handle.submit(tx).await.map_err(unavailable)? {
+            Ok(place) => Ok(Submitted { id, state: place.into() }),
+            // One that is in a block has used its own nonce, or is past its expiry by now.
+            Err(rejection) => match self.query(move |engine, _| engine.chain().included_at(&id)).await? {
+                Some(_) => Ok(Submitted { id, state: TxState::Included }),
+                None => Err(rejected(&rejection)),
+            },
+        }
+    }
+
+    async fn tx_get(&self, id: TxId) -> RpcResult<TxView> {
+        let found = self.query(move |engine, _| find_tx(engine, &id)).await?;
+        found.ok_or_else(|| {
+            not_found(format!(
+                "no transaction {id} in the pool or in a recent block; it never came, was displaced, or is long included"
+            ))
+        })
+    }
+
+    async fn txpool_status(&self) -> RpcResult<PoolView> {
+        let status = self.query(|engine, _| engine.pool().status()).await?;
+        Ok(PoolView {
+            count: status.count as u64,
+            pending: status.pending as u64,
+            queued: status.queued as u64,
+            bytes: status.bytes as u64,
+            floor: status.floor,
+        })
+    }
+
+    async fn txpool_content(&self, limit: Option<u32>) -> RpcResult<Vec<TxView>> {
+        let limit = limit.unwrap_or(CONTENT_DEFAULT);
+        if limit > CONTENT_MAX {
+            return Err(invalid_input(format!("the limit is {limit}; ask for {CONTENT_MAX} at most")));
+        }
+        // Cheap clones on the node's task; the text is made here.
+        let txs: Vec<(VerifiedTx, Option<Place>)> = self
+            .query(move |engine, _| {
+                let pool = engine.pool();
+                pool.iter().take(limit as usize).map(|tx| (tx.clone(), pool.place(&tx.id()))).collect()
+            })
+            .await?;
+        Ok(txs.iter().map(|(tx, place)| pooled_view(tx, *place)).collect())
+    }
+
+    async fn account_get(&self, id: AccountId) -> RpcResult<AccountView> {
+        self.query(move |engine, _| {
+            let account = engine.ledger().account(&id);
+            let next_nonce = engine.pool().next_nonce(&id, engine.ledger());
+            AccountView { id, balance: account.balance, nonce: account.nonce, next_nonce }
+        })
+        .await
+    }
+
+    async fn block_latest(&self) -> RpcResult<ChainView> {
+        self.query(|engine, _| ChainView {
+            height: engine.chain().height(),
+            id: engine.chain().head(),
+            account_digest: format!("0x{}", hex::encode(engine.ledger().digest())),
+        })
+        .await
+    }
+
+    async fn block_get(&self, height: u64) -> RpcResult<BlockView> {
+        let (found, head) = self
+            .query(move |engine, _| {
+                let chain = engine.chain();
+                let block = if height == 0 { None } else { chain.block(height) };
+                (block.map(block_view), chain.height())
+            })
+            .await?;
+        found.ok_or_else(|| {
+            not_found(match height {
+                0 => "height 0 is the genesis, which is no block; the first block has height 1".to_owned(),
+                _ if height > head => format!("no block {height} yet; the last one is {head}"),
+                _ => format!("block {height} is no longer kept; only recent ones are, up to {head}"),
+            })
+        })
+    }
+
+    async fn net_peers(&self) -> RpcResult<Vec<PeerView>> {
+        self.query(|engine, now| {
+            let view = |(id, link): (&NodeId, &crate::engine::Link)| PeerView {
+                id: *id,
+                peer_id: peer_id(id).map(|peer| peer.to_string()).unwrap_or_default(),
+                direction: direction_name(link.direction()).to_owned(),
+                ready: link.is_ready(),
+                rtt_ms: link.rtt().map(|rtt| rtt.as_secs_f64() * 1e3),
+                score: engine.score(now, id),
+                first_deliveries: link.first_deliveries(),
+                age_s: now.since_start().saturating_sub(link.since().since_start()).as_secs_f64(),
+            };
+            engine.links().map(view).collect()
+        })
+        .await
+    }
+
+    async fn net_peer_count(&self) -> RpcResult<u32> {
+        self.query(|engine, _| engine.links().count() as u32).await
+    }
+
+    async fn node_info(&self) -> RpcResult<NodeView> {
+        let (network, genesis) = self.query(|engine, _| (engine.genesis().network, engine.genesis().id())).await?;
+        let id = self.handle.id();
+        Ok(NodeView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: PROTOCOL_VERSION,
+            id,
+            peer_id: peer_id(&id).map(|peer| peer.to_string()).unwrap_or_default(),
+            addresses: self.handle.listeners().iter().map(Multiaddr::to_string).collect(),
+            network,
+            genesis,
+            uptime_s: self.since.elapsed().as_secs_f64(),
+        })
+    }
+
+    async fn node_counters(&self) -> RpcResult<BTreeMap<String, u64>> {
+        let metrics = metrics::collect(&self.handle).await.map_err(unavailable)?;
+        Ok(metrics::flat(&metrics))
+    }
+
+    async fn admin_add_peer(&self, address: String) -> RpcResult<()> {
+        self.require_admin()?;
+        let address: Multiaddr = address.parse().map_err(|error| {
+            invalid_input(format!("`{address}` is no multiaddr, such as /ip4/1.2.3.4/tcp/4001: {error}"))
+        })?;
+        if let Some(Protocol::P2p(peer)) = address.iter().last()
+            && node_id(&peer).is_err()
+        {
+            return Err(invalid_input(format!("the peer {peer} of the address is not identified by an ed25519 key")));
+        }
+        self.handle.add_peer(address).map_err(unavailable)
+    }
+
+    async fn admin_ban_peer(&self, peer: String) -> RpcResult<()> {
+        self.require_admin()?;
+        self.handle.ban_peer(parse_peer(&peer)?).map_err(unavailable)
+    }
+
+    async fn discover(&self) -> RpcResult<serde_json::Value> {
+        Ok(openrpc::document())
+    }
+}
+
+/// Reads a transaction's hex; errors say what is wrong and at which digit.
+fn parse_tx(text: &str) -> Result<SignedTx, ErrorObjectOwned> {
+    let Some(digits) = text.strip_prefix("0x") else {
+        return Err(invalid_input("the transaction must be 0x and hex digits; 0x is missing at its start"));
+    };
+    if digits.len() > 2 * MAX_TX {
+        return Err(invalid_input(format!(
+            "the transaction has {} bytes; at most {MAX_TX} are allowed",
+            digits.len().div_ceil(2)
+        )));
+    }
+    let bytes = hex::decode(digits).map_err(|error| match error {
+        hex::FromHexError::InvalidHexCharacter { c, index } => invalid_input(format!(
+            "the transaction has `{}` at digit {}, which is no hex",
+            c.escape_default(),
+            index + 1
+        )),
+        hex::FromHexError::OddLength => invalid_input(format!(
+            "the transaction has {} hex digits, an odd number; the last byte is incomplete",
+            digits.len()
+        )),
+        hex::FromHexError::InvalidStringLength => invalid_input(error.to_string()),
+    })?;
+    SignedTx::decode(&bytes)
+        .map_err(|error| invalid_input(format!("the {} bytes are no transaction: {error}", bytes.len())))
+}
+
+/// Reads a node id or a libp2p peer id.
+fn parse_peer(text: &str) -> Result<NodeId, ErrorObjectOwned> {
+    if let Ok(id) = text.parse::<NodeId>() {
+        return Ok(id);
+    }
+    let bad = || invalid_input(format!("`{text}` is neither a node id (0x and 64 hex digits) nor a libp2p peer id"));
+    let peer: PeerId = text.parse().map_err(|_| bad())?;
+    node_id(&peer).map_err(|error| invalid_input(format!("{text}: {error}")))
+}
+
+pub(super) fn direction_name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Outgoing => "outgoing",
+        Direction::Incoming => "incoming",
+    }
+}
+
+fn find_tx(engine: &Engine, id: &TxId) -> Option<TxView> {
+    let pool = engine.pool();
+    if let Some(tx) = pool.get(id) {
+        return Some(pooled_view(tx, pool.place(id)));
+    }
+    let (height, tx) = (engine.chain().included_at(id)?, engine.chain().transaction(id)?);
+    Some(view(tx, TxState::Included, Some(height)))
+}
+
+fn pooled_view(tx: &VerifiedTx, place: Option<Place>) -> TxView {
+    view(tx, place.map_or(TxState::Pending, TxState::from), None)
+}
+
+fn view(tx: &VerifiedTx, state: TxState, height: Option<u64>) -> TxView {
+    let transaction = tx.transaction().clone();
+    TxView { id: tx.id(), state, height, bytes: tx.bytes().len() as u32, transaction }
+}
+
+fn block_view(applied: &AppliedBlock) -> BlockView {
+    let (block, header) = (&applied.block, applied.block.header());
+    BlockView {
+        id: block.id(),
+        height: header.height,
+        parent: header.parent,
+        producer: header.producer,
+        timestamp_ms: header.timestamp_ms,
+        tx_ids: block.tx_ids().to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(text: &str) -> String {
+        parse_tx(text).unwrap_err().message().to_owned()
+    }
+
+    #[test]
+    fn bad_transactions_are_told_what_and_where() {
+        assert!(message("00").contains("0x is missing"), "{}", message("00"));
+        assert!(message("0x00gg").contains("`g` at digit 3"), "{}", message("0x00gg"));
+        assert!(message("0x000").contains("odd"), "{}", message("0x000"));
+        assert!(message("0x").contains("the 0 bytes are no transaction"), "{}", message("0x"));
+        let long = format!("0x{}", "00".repeat(MAX_TX + 1));
+        assert!(message(&long).contains("at most"), "{}", message(&long));
+    }
+
+    #[test]
+    fn peers_have_two_names() {
+        let node = starling_wire::SecretKey::from_seed(&[1; 32]).node();
+        let peer = peer_id(&node).unwrap();
+        assert_eq!(parse_peer(&node.to_string()).unwrap(), node);
+        assert_eq!(parse_peer(&peer.to_string()).unwrap(), node);
+        assert!(parse_peer("nobody").is_err());
+        assert!(parse_peer(&PeerId::random().to_string()).is_err());
+    }
+}
