@@ -7,8 +7,8 @@
 //! set the one timer to [`Engine::poll_timeout`]; when it fires, hand in [`Input::Timeout`]. Time must not go back.
 //!
 //! This module routes between the parts; the parts never call each other:
-//! [`gossip`] decides who is sent which transaction, [`overlay`] whom to connect to, [`blocks`] what the chain is,
-//! [`score`] who has to go. Signatures are not checked here: what needs it leaves as [`Output::Verify`] and comes back
+//! `gossip` decides who is sent which transaction, `overlay` whom to connect to, `blocks` what the chain is, and
+//! `score` who has to go. Signatures are not checked here: what needs it leaves as [`Output::Verify`] and comes back
 //! as [`Input::Verified`].
 
 mod blocks;

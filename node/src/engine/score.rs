@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    num::NonZeroUsize,
     time::Duration,
 };
 
@@ -22,7 +21,7 @@ const HALF_LIFE: Duration = Duration::from_secs(60);
 pub(super) const BAN: Duration = Duration::from_secs(600);
 
 /// Peers whose blame is remembered, connected or not; the least recently blamed give way.
-const CAPACITY: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+const CAPACITY: usize = 4096;
 
 /// What a peer did wrong, by how often an honest one may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,11 +81,14 @@ pub(super) struct Scores {
 
 impl Scores {
     pub(super) fn new() -> Self {
-        Self { records: LruCache::new(CAPACITY), banned: BTreeSet::new(), ends: VecDeque::new() }
+        Self { records: LruCache::unbounded(), banned: BTreeSet::new(), ends: VecDeque::new() }
     }
 
     /// Adds blame; says whether the peer is banned from now on.
     pub(super) fn blame(&mut self, now: Time, peer: NodeId, blame: Blame) -> bool {
+        if self.records.len() >= CAPACITY && !self.records.contains(&peer) {
+            self.records.pop_lru();
+        }
         let record = self.records.get_or_insert_mut(peer, || Record { points: 0.0, at: now });
         *record = Record { points: record.points(now) + blame.points(), at: now };
         record.points >= BAN_AT && self.ban(now, peer)
@@ -115,7 +117,7 @@ impl Scores {
     pub(super) fn timeout(&mut self, now: Time) -> Vec<NodeId> {
         let mut ended = Vec::new();
         while let Some(&(end, peer)) = self.ends.front()
-            && (end <= now || self.ends.len() > CAPACITY.get())
+            && (end <= now || self.ends.len() > CAPACITY)
         {
             self.ends.pop_front();
             self.banned.remove(&peer);

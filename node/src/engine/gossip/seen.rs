@@ -1,6 +1,6 @@
 //! What passed by lately, and which neighbours are known to have it.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::time::Duration;
 
 use lru::LruCache;
 use starling_wire::ShortId;
@@ -9,7 +9,7 @@ use super::super::{peers::Mask, time::Time};
 
 /// Transactions remembered. At 1,000 per second this is two minutes, many times what a transaction takes to cross a
 /// network; about 64 bytes each. A set that forgets sooner than copies stop coming would relay twice.
-const CAPACITY: NonZeroUsize = NonZeroUsize::new(128 * 1024).unwrap();
+const CAPACITY: usize = 128 * 1024;
 
 /// How long a transaction that was refused for a reason that may pass (a full pool, a nonce too high) is not looked at
 /// again. Shorter repeats useless checks, longer delays a second chance.
@@ -49,12 +49,20 @@ pub(super) struct Seen(LruCache<ShortId, Entry>);
 
 impl Seen {
     pub(super) fn new() -> Self {
-        Self(LruCache::new(CAPACITY))
+        // Room is taken as it is needed: most nodes never remember so many.
+        Self(LruCache::unbounded())
+    }
+
+    fn entry(&mut self, id: ShortId, fate: Fate) -> &mut Entry {
+        if self.0.len() >= CAPACITY && !self.0.contains(&id) {
+            self.0.pop_lru();
+        }
+        self.0.get_or_insert_mut(id, || Entry { fate, holders: Mask::default() })
     }
 
     /// Notes that a copy came in, by `slot` if a neighbour sent it.
     pub(super) fn receive(&mut self, now: Time, id: ShortId, slot: Option<u8>) -> Receipt {
-        let entry = self.0.get_or_insert_mut(id, || Entry { fate: Fate::RefusedUntil(now), holders: Mask::default() });
+        let entry = self.entry(id, Fate::RefusedUntil(now));
         if let Some(slot) = slot {
             entry.holders.insert(slot);
         }
@@ -94,7 +102,7 @@ impl Seen {
 
     /// The neighbours known to have it.
     pub(super) fn holders(&mut self, id: ShortId) -> &mut Mask {
-        &mut self.0.get_or_insert_mut(id, || Entry { fate: Fate::Taken, holders: Mask::default() }).holders
+        &mut self.entry(id, Fate::Taken).holders
     }
 
     /// A link is gone: its bit will name another neighbour.
