@@ -234,6 +234,20 @@ fn breaches_of_the_protocol_end_the_link() {
 }
 
 #[test]
+fn peers_over_the_limit_are_told_others_and_turned_away() {
+    let mut cluster = Cluster::new(1, 8, 0, 17);
+    let welcome: Vec<_> = (0..24).map(|_| hostile(&mut cluster)).collect();
+    let over = hostile(&mut cluster);
+    let said = sent_to(&cluster, over);
+    assert!(matches!(said[said.len() - 2..], [Message::Peers(_), Message::Goodbye(Goodbye::TooManyPeers)]));
+    cluster.run(Duration::from_secs(1));
+    let ready: Vec<_> = cluster.engine(0).links().filter(|(_, link)| link.is_ready()).map(|(peer, _)| *peer).collect();
+    assert!(welcome.iter().all(|peer| ready.contains(peer)) && !ready.contains(&over));
+    let about = |event: &Event| matches!(event, Event::LinkUp { peer } | Event::LinkDown { peer } if *peer == over);
+    assert!(!cluster.events.iter().any(|(_, _, event)| about(event)), "it never was a link");
+}
+
+#[test]
 fn a_congested_link_is_told_ids_when_it_drains() {
     let mut cluster = Cluster::new(1, 8, 0, 12);
     let peer = hostile(&mut cluster);

@@ -26,6 +26,10 @@ use crate::{
     rpc::{self, Cookie, RpcConfig, RpcServer},
 };
 
+/// What is logged unless the user says otherwise. yamux and the swarm warn of every connection that ends while
+/// something is being sent, which is how links end.
+const DEFAULT_LOG: &str = "info,yamux=error,libp2p_swarm=error";
+
 /// How long an orderly end may take. Together with what follows it stays under five seconds.
 const STOP_TIMEOUT: Duration = Duration::from_millis(4_300);
 
@@ -36,7 +40,7 @@ const RUNTIME_TIMEOUT: Duration = Duration::from_millis(200);
 pub(super) fn run(options: RunOptions) -> Result<(), Failure> {
     let options = options.with_config_file()?;
     options.check()?;
-    log(options.log.as_deref().unwrap_or("info"))?;
+    log(options.log.as_deref().unwrap_or(DEFAULT_LOG))?;
     let dir = match &options.data_dir {
         Some(dir) => dir.clone(),
         None => default_data_dir().map_err(|error| Failure::new(Kind::Usage, error))?,

@@ -266,7 +266,7 @@ impl Engine {
     }
 
     fn hello(&mut self, now: Time, peer: NodeId, hello: Hello) {
-        let Some(link) = self.peers.get_mut(&peer) else { return };
+        let Some(link) = self.peers.get(&peer) else { return };
         if link.ready {
             return self.blame(now, peer, Blame::Violation("a second hello"));
         }
@@ -275,12 +275,15 @@ impl Engine {
             self.overlay.failed(now, Some(&peer));
             return self.close(peer, Some(Goodbye::WrongNetwork));
         }
-        link.ready = true;
         let direction = link.direction;
         if direction == Direction::Incoming && !self.overlay.accepts(&self.peers) {
+            self.stats.turned_away += 1;
             let others = self.overlay.sample(&mut self.rng);
             self.send(peer, Message::Peers(others));
             return self.close(peer, Some(Goodbye::TooManyPeers));
+        }
+        if let Some(link) = self.peers.get_mut(&peer) {
+            link.ready = true;
         }
         self.chain.peer_height(peer, hello.height);
         if let Some(own) = self.overlay.own() {

@@ -27,6 +27,8 @@ pub struct Stats {
     pub malformed: u64,
     /// Peers of another network, genesis or protocol version.
     pub wrong_network: u64,
+    /// Peers turned away because there were enough links.
+    pub turned_away: u64,
     /// Bans.
     pub banned: u64,
 }

@@ -127,6 +127,7 @@ fn of_engine(engine: &Engine) -> Vec<Metric> {
             "Peers of another network, genesis or protocol version",
             stats.wrong_network,
         ),
+        Metric::counter("starling_turned_away", "Peers turned away because there were enough links", stats.turned_away),
         Metric::counter("starling_banned", "Bans", stats.banned),
         Metric {
             name: "starling_pool_transactions",
