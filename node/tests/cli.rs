@@ -295,7 +295,9 @@ fn the_port_serves_health_metrics_and_sockets_to_this_machine_only() {
     let batch = |calls: usize| format!("[{}]", vec![call; calls].join(","));
     assert!(node.post(&batch(64)).1.contains("\"result\":0"));
     assert!(!node.post(&batch(65)).1.contains("\"result\":0"));
-    assert_eq!(node.post(&" ".repeat((1 << 20) + 1)).0, 413);
+    // The header alone is refused: a body would race with the connection's end.
+    let too_long = "Content-Type: application/json\r\nContent-Length: 1048577\r\nConnection: close\r\n\r\n";
+    assert_eq!(node.http(&format!("POST / HTTP/1.1\r\n{local}{too_long}")).0, 413);
 
     let lonely = world.node("e", &["--genesis", "g.toml", "--bootstrap", "/ip4/127.0.0.1/tcp/1"]);
     assert_eq!(lonely.get("/ready", local).0, 503);

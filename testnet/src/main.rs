@@ -1,2 +1,17 @@
-//! x
-fn main() {}
+//! `starling-testnet`: brings up testnets of real node processes on this machine, loads them and measures them.
+//!
+//! [`launch`] makes and ends testnets, [`load`] puts transactions in, [`measure`] turns what the nodes counted and
+//! traced into figures, [`cli`] joins them into commands. The nodes are this very program, started with the hidden
+//! command `node`, so that one build is all it takes.
+
+mod cli;
+mod launch;
+mod load;
+mod measure;
+mod progress;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main(std::env::args_os())
+}

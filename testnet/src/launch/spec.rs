@@ -1,0 +1,223 @@
+//! What a testnet is to be, and the files it starts from: genesis and keys, all derived from one seed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context, anyhow};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use starling_mempool::{Genesis, GenesisAccount, Limits};
+use starling_node::{cli::keyfile, net};
+use starling_wire::{NetworkId, SecretKey};
+
+use super::manifest::{Accounts, Manifest, NodeEntry};
+
+/// The number of every testnet's network.
+pub(crate) const NETWORK: NetworkId = NetworkId(1337);
+
+/// What each account owns at the start. Far more than a load can spend; 100,000 times it fits into 64 bits.
+const BALANCE: u64 = 1_000_000_000_000;
+
+/// Account keys written as files, for use with `starling tx`. The others can be derived in the same way.
+const KEY_FILES: usize = 16;
+
+/// Nodes that take turns at making blocks.
+const PRODUCERS: usize = 3;
+
+/// What nodes talk over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Transport {
+    /// TCP with noise and yamux.
+    Tcp,
+    /// QUIC.
+    Quic,
+}
+
+impl Transport {
+    /// Where a node listens: loopback, at a port of the system's choice.
+    pub(crate) fn listen(self) -> &'static str {
+        match self {
+            Self::Tcp => "/ip4/127.0.0.1/tcp/0",
+            Self::Quic => "/ip4/127.0.0.1/udp/0/quic-v1",
+        }
+    }
+
+    /// The name in reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Quic => "quic",
+        }
+    }
+}
+
+/// What a testnet is to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Spec {
+    /// Its name.
+    pub(crate) name: String,
+    /// How many nodes.
+    pub(crate) nodes: usize,
+    /// Links each opens by itself.
+    pub(crate) dials: u8,
+    /// What keys are derived from.
+    pub(crate) seed: u64,
+    /// What nodes talk over.
+    pub(crate) transport: Transport,
+    /// Time between blocks; `None` for a network that only relays.
+    pub(crate) block_interval: Option<Duration>,
+    /// Funded accounts.
+    pub(crate) accounts: usize,
+}
+
+/// The key of a funded account.
+pub(crate) fn account_key(seed: u64, number: usize) -> SecretKey {
+    SecretKey::insecure_from_name(seed, &format!("account-{number}"))
+}
+
+fn node_key(seed: u64, number: usize) -> SecretKey {
+    SecretKey::insecure_from_name(seed, &format!("node-{number}"))
+}
+
+fn producer_key(seed: u64, number: usize) -> SecretKey {
+    SecretKey::insecure_from_name(seed, &format!("producer-{number}"))
+}
+
+/// A node's identity, in its data directory.
+pub(super) fn identity_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("node.pem")
+}
+
+/// A producer's key, in its node's data directory.
+pub(super) fn producer_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("producer.pem")
+}
+
+impl Spec {
+    /// How many nodes, from the first on, make blocks.
+    pub(super) fn producers(&self) -> usize {
+        if self.block_interval.is_some() { PRODUCERS.min(self.nodes) } else { 0 }
+    }
+
+    fn genesis(&self) -> Genesis {
+        Genesis {
+            network: NETWORK,
+            producers: (0..self.producers()).map(|number| producer_key(self.seed, number).account()).collect(),
+            limits: Limits::default(),
+            accounts: (0..self.accounts)
+                .map(|number| GenesisAccount { id: account_key(self.seed, number).account(), balance: BALANCE })
+                .collect(),
+        }
+    }
+
+    /// Writes genesis, keys and the nodes' directories under `root`, which must be an absolute path, and says what is
+    /// where.
+    pub(super) fn write(&self, root: &Path) -> anyhow::Result<Manifest> {
+        let genesis = root.join("genesis.toml");
+        fs::write(&genesis, self.genesis().to_toml())
+            .with_context(|| format!("{} cannot be written", genesis.display()))?;
+        let keys = root.join("keys");
+        make_dir(&keys)?;
+        let note = format!(
+            "The keys of the first {} of {} funded accounts of a testnet.\nThey are derived from the number {} and are \
+             NOT SECRET: anybody can derive them. Never use them for anything else.\n",
+            KEY_FILES.min(self.accounts),
+            self.accounts,
+            self.seed
+        );
+        fs::write(keys.join("README"), note).context("the note about the keys cannot be written")?;
+        for number in 0..self.accounts.min(KEY_FILES) {
+            let path = keys.join(format!("account-{number:02}.pem"));
+            write_key(&path, &account_key(self.seed, number))?;
+        }
+        let nodes = (0..self.nodes).map(|number| self.write_node(root, number)).collect::<anyhow::Result<_>>()?;
+        Ok(Manifest {
+            schema: Manifest::SCHEMA.to_owned(),
+            name: self.name.clone(),
+            seed: self.seed,
+            transport: self.transport,
+            dials: self.dials,
+            block_interval_ms: self.block_interval.map(|interval| interval.as_millis() as u64),
+            created: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            genesis,
+            accounts: Accounts { seed: self.seed, count: self.accounts, keys },
+            nodes,
+        })
+    }
+
+    fn write_node(&self, root: &Path, number: usize) -> anyhow::Result<NodeEntry> {
+        let name = format!("node-{number:02}");
+        let data_dir = root.join(&name);
+        make_dir(&data_dir)?;
+        let key = node_key(self.seed, number);
+        write_key(&identity_file(&data_dir), &key)?;
+        if number < self.producers() {
+            write_key(&producer_file(&data_dir), &producer_key(self.seed, number))?;
+        }
+        let peer_id = net::peer_id(&key.node()).context("a node's id is no key")?.to_string();
+        Ok(NodeEntry {
+            id: key.node(),
+            peer_id,
+            addresses: Vec::new(),
+            rpc: String::new(),
+            pid: 0,
+            log: data_dir.join("node.log"),
+            trace: data_dir.join("trace"),
+            name,
+            data_dir,
+        })
+    }
+}
+
+fn make_dir(path: &Path) -> anyhow::Result<()> {
+    fs::create_dir(path).with_context(|| format!("the directory {} cannot be made", path.display()))
+}
+
+fn write_key(path: &Path, key: &SecretKey) -> anyhow::Result<()> {
+    keyfile::write(path, key, false).map_err(|error| anyhow!("{error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> Spec {
+        Spec {
+            name: "x".into(),
+            nodes: 4,
+            dials: 8,
+            seed: 3,
+            transport: Transport::Tcp,
+            block_interval: Some(Duration::from_secs(1)),
+            accounts: 20,
+        }
+    }
+
+    #[test]
+    fn files_are_complete_and_equal_seeds_give_equal_networks() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = spec().write(dir.path()).unwrap();
+        let genesis = Genesis::from_toml(&fs::read_to_string(&manifest.genesis).unwrap()).unwrap();
+        assert_eq!((genesis.producers.len(), genesis.accounts.len()), (3, 20));
+        assert_eq!(genesis.id(), spec().genesis().id());
+        assert_ne!(genesis.id(), Spec { seed: 4, ..spec() }.genesis().id());
+        let first = keyfile::read(&manifest.accounts.keys.join("account-00.pem")).unwrap();
+        assert_eq!(first.account(), genesis.accounts[0].id);
+        assert!(manifest.accounts.keys.join("account-15.pem").exists());
+        assert!(!manifest.accounts.keys.join("account-16.pem").exists());
+        for (number, node) in manifest.nodes.iter().enumerate() {
+            assert_eq!(keyfile::read(&identity_file(&node.data_dir)).unwrap().node(), node.id);
+            assert_eq!(producer_file(&node.data_dir).exists(), number < 3);
+        }
+        assert!(Spec { block_interval: None, ..spec() }.genesis().producers.is_empty());
+    }
+
+    #[test]
+    fn the_most_accounts_have_a_total_that_fits() {
+        assert!(BALANCE.checked_mul(100_000).is_some());
+    }
+}

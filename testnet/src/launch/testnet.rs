@@ -1,0 +1,316 @@
+//! A testnet from its first file to its last: up, settled, down.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+    process::Child,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, anyhow};
+use futures::future::join_all;
+use jsonrpsee::http_client::HttpClient;
+use starling_node::{
+    cli::{Failure, Kind, NodeFile},
+    rpc::{self, ApiClient},
+};
+use starling_wire::NodeId;
+
+use super::{
+    manifest::{Manifest, NodeEntry},
+    process,
+    spec::{Spec, identity_file, producer_file},
+};
+use crate::progress;
+
+/// How long a node may take to come up.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the overlay may take to settle.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// With no change in the number of links for this long, the overlay counts as settled. Longer than a node waits before
+/// it looks for neighbours again.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// How often nodes are looked at while they come up.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// A testnet this process brings up. If it is dropped without [`Self::down`] or [`Self::detach`], its nodes are killed
+/// and its directory is removed.
+#[derive(Debug)]
+pub(crate) struct Testnet {
+    root: PathBuf,
+    spec: Spec,
+    manifest: Manifest,
+    children: Vec<Child>,
+    detached: bool,
+    keep: bool,
+    over: bool,
+}
+
+impl Testnet {
+    /// Makes the directory `dir`/NAME with everything the nodes need; none is started yet. `detached` nodes live on
+    /// when this process ends.
+    pub(crate) fn create(dir: &Path, spec: Spec, detached: bool) -> Result<Self, Failure> {
+        fs::create_dir_all(dir).with_context(|| format!("the directory {} cannot be made", dir.display()))?;
+        let dir = fs::canonicalize(dir).with_context(|| format!("the directory {} cannot be used", dir.display()))?;
+        let root = dir.join(&spec.name);
+        if let Err(error) = fs::create_dir(&root) {
+            return Err(match error.kind() {
+                io::ErrorKind::AlreadyExists => Failure::usage(format!(
+                    "there is a testnet `{name}` in {dir} already. End it with `starling-testnet down --name {name} \
+                     --dir {dir}`, or choose another --name",
+                    name = spec.name,
+                    dir = dir.display()
+                )),
+                _ => anyhow!("the directory {} cannot be made: {error}", root.display()).into(),
+            });
+        }
+        let written = spec.write(&root).and_then(|manifest| manifest.write(&root).map(|()| manifest));
+        match written {
+            Ok(manifest) => Ok(Self { root, spec, manifest, children: Vec::new(), detached, keep: false, over: false }),
+            Err(error) => {
+                // This process has just made it.
+                let _removed = fs::remove_dir_all(&root);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Leaves the directory where it is at the end.
+    pub(crate) fn keep_files(&mut self) {
+        self.keep = true;
+    }
+
+    /// Where everything is.
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The testnet's directory.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Starts all nodes and waits until each answers: the first alone, then the others, which find their neighbours
+    /// through it.
+    pub(crate) async fn start(&mut self) -> Result<(), Failure> {
+        let count = self.manifest.nodes.len();
+        let bar = progress::bar(count as u64, "starting nodes");
+        self.spawn(0)?;
+        self.ready(0).await?;
+        bar.inc(1);
+        for number in 1..count {
+            self.spawn(number)?;
+        }
+        self.manifest.write(&self.root)?;
+        for number in 1..count {
+            self.ready(number).await?;
+            bar.inc(1);
+        }
+        self.manifest.write(&self.root)?;
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    fn spawn(&mut self, number: usize) -> anyhow::Result<()> {
+        let bootstrap = match number {
+            0 => None,
+            _ => self.manifest.nodes[0].addresses.first(),
+        };
+        let args = self.node_args(&self.manifest.nodes[number], number, bootstrap);
+        let child = process::spawn(&self.manifest.nodes[number], &args, self.detached)?;
+        self.manifest.nodes[number].pid = child.id();
+        self.children.push(child);
+        if number == 0 {
+            self.manifest.write(&self.root)?;
+        }
+        Ok(())
+    }
+
+    fn node_args(&self, node: &NodeEntry, number: usize, bootstrap: Option<&String>) -> Vec<OsString> {
+        let mut args: Vec<OsString> = vec!["run".into()];
+        let mut option = |name: &str, value: OsString| args.extend([name.into(), value]);
+        option("--data-dir", node.data_dir.clone().into());
+        option("--genesis", self.manifest.genesis.clone().into());
+        option("--identity", identity_file(&node.data_dir).into());
+        option("--listen", self.spec.transport.listen().into());
+        option("--rpc", "127.0.0.1:0".into());
+        option("--dials", self.spec.dials.to_string().into());
+        option("--trace", node.trace.clone().into());
+        option("--log", "info".into());
+        if let Some(address) = bootstrap {
+            option("--bootstrap", address.into());
+        }
+        if let Some(interval) = self.spec.block_interval
+            && number < self.spec.producers()
+        {
+            option("--produce", humantime::format_duration(interval).to_string().replace(' ', "").into());
+            option("--producer-key", producer_file(&node.data_dir).into());
+        }
+        args
+    }
+
+    /// Waits until a node has written where it is and answers there.
+    async fn ready(&mut self, number: usize) -> Result<(), Failure> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        let (node, child) = (&mut self.manifest.nodes[number], &mut self.children[number]);
+        loop {
+            if let Some(status) = child.try_wait().context("a node's process cannot be looked at")? {
+                let tail = process::log_tail(&node.log);
+                return Err(anyhow!("{} ended by itself ({status}); {tail}", node.name).into());
+            }
+            if let Ok(file) = NodeFile::read(&node.data_dir)
+                && let Ok(client) = rpc::connect(&file.rpc, None)
+                && client.node_info().await.is_ok_and(|info| info.id == node.id)
+            {
+                node.addresses = file.addresses.iter().map(ToString::to_string).collect();
+                node.rpc = file.rpc;
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let tail = process::log_tail(&node.log);
+                let seconds = START_TIMEOUT.as_secs();
+                let error = anyhow!("{} did not come up within {seconds} s; {tail}", node.name);
+                return Err(Failure::new(Kind::Timeout, error));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until all nodes hang together and each has the links it wants, or the links no longer change. Gives the
+    /// links of each node.
+    pub(crate) async fn settle(&self) -> Result<Vec<Vec<NodeId>>, Failure> {
+        let bar = progress::spinner("waiting until the overlay is settled");
+        let nodes = &self.manifest.nodes;
+        let clients = self.clients()?;
+        let wanted = usize::from(self.spec.dials).min(nodes.len() - 1);
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
+        let (mut before, mut since) = (0, Instant::now());
+        loop {
+            let links: Vec<_> = join_all(clients.iter().map(links_of)).await.into_iter().collect();
+            let all: Option<Vec<Vec<NodeId>>> = links.iter().cloned().collect();
+            let total = links.iter().flatten().map(Vec::len).sum();
+            if total != before {
+                (before, since) = (total, Instant::now());
+            }
+            if let Some(all) = all
+                && is_connected(nodes, &all)
+                && (all.iter().all(|links| links.len() >= wanted) || since.elapsed() >= QUIET)
+            {
+                bar.finish_and_clear();
+                return Ok(all);
+            }
+            if Instant::now() >= deadline {
+                let counts: Vec<String> =
+                    links.iter().map(|links| links.as_ref().map_or("-".into(), |l| l.len().to_string())).collect();
+                let error = anyhow!(
+                    "the nodes did not find together within {} s; links of each (- does not answer): {}. Their logs \
+                     may say why",
+                    SETTLE_TIMEOUT.as_secs(),
+                    counts.join(" ")
+                );
+                return Err(Failure::new(Kind::Timeout, error));
+            }
+            tokio::time::sleep(LOOK_EVERY * 2).await;
+        }
+    }
+
+    /// A client for each node.
+    pub(crate) fn clients(&self) -> anyhow::Result<Vec<HttpClient>> {
+        self.manifest.nodes.iter().map(|node| Ok(rpc::connect(&node.rpc, None)?)).collect()
+    }
+
+    /// The nodes that have ended since this was last asked, with how.
+    pub(crate) fn newly_ended(&mut self, known: &mut BTreeSet<usize>) -> Vec<String> {
+        let mut ended = Vec::new();
+        for (number, child) in self.children.iter_mut().enumerate() {
+            if let Ok(Some(status)) = child.try_wait()
+                && known.insert(number)
+            {
+                ended.push(format!("node-{number:02} has ended ({status})"));
+            }
+        }
+        ended
+    }
+
+    /// Ends all nodes, those that do not end in order by force. Gives how many had to be killed.
+    pub(crate) async fn down(&mut self) -> anyhow::Result<usize> {
+        let children = &mut self.children;
+        let killed = process::end_processes(&self.manifest.nodes, || {
+            for child in &mut *children {
+                // Only to collect those that have ended.
+                let _running = child.try_wait();
+            }
+        })
+        .await?;
+        // One that was started a moment ago may not have shown yet whose it is; as a child it is known for certain.
+        for child in &mut self.children {
+            if let Ok(None) = child.try_wait() {
+                child.kill().and_then(|()| child.wait()).context("a node cannot be killed")?;
+            }
+        }
+        Ok(killed)
+    }
+
+    /// Removes the directory, unless it is to be kept. For after [`Self::down`].
+    pub(crate) fn remove(&mut self) -> anyhow::Result<()> {
+        self.over = true;
+        if self.keep { Ok(()) } else { remove_dir(&self.root) }
+    }
+
+    /// Lets the nodes live on without this process.
+    pub(crate) fn detach(mut self) {
+        self.over = true;
+    }
+}
+
+impl Drop for Testnet {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        for child in &mut self.children {
+            // One that has ended already is what is wanted.
+            let _ended = child.kill();
+            let _collected = child.wait();
+        }
+        if !self.keep {
+            let _removed = remove_dir(&self.root);
+        }
+    }
+}
+
+/// Removes a testnet's directory; one that is gone already is fine.
+pub(crate) fn remove_dir(root: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(root) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(anyhow!("{} cannot be removed: {error}", root.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The ready links of a node; `None` if it does not answer.
+pub(crate) async fn links_of(client: &HttpClient) -> Option<Vec<NodeId>> {
+    let peers = client.net_peers().await.ok()?;
+    Some(peers.into_iter().filter(|peer| peer.ready).map(|peer| peer.id).collect())
+}
+
+/// Whether every node can be reached from the first over links.
+fn is_connected(nodes: &[NodeEntry], links: &[Vec<NodeId>]) -> bool {
+    let (mut reached, mut open) = (BTreeSet::from([0]), vec![0]);
+    while let Some(at) = open.pop() {
+        for peer in &links[at] {
+            if let Some(next) = nodes.iter().position(|node| node.id == *peer)
+                && reached.insert(next)
+            {
+                open.push(next);
+            }
+        }
+    }
+    reached.len() == nodes.len()
+}

@@ -1,0 +1,9 @@
+//! Puts transactions into a testnet: planned beforehand from a seed, offered at fixed times.
+
+mod plan;
+mod run;
+
+pub(crate) use self::{
+    plan::{LoadSpec, MIN_TX_SIZE, Sender, accounts_for, plan, senders},
+    run::{Outcome, run},
+};

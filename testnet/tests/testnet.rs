@@ -1,0 +1,194 @@
+//! The program from outside: real nodes, real signals, and nothing left behind.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything here may take before it counts as hung.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The program, with its temporary files in `dir`.
+fn program(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("starling-testnet"));
+    command.args(args).env("TMPDIR", dir).current_dir(dir);
+    command
+}
+
+fn run(dir: &Path, args: &[&str]) -> Output {
+    program(dir, args).output().unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(&text)
+        .unwrap_or_else(|error| panic!("{error}: {text} {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+#[track_caller]
+fn assert_code(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Command lines of running processes that name something in `dir`.
+fn processes_in(dir: &Path) -> Vec<String> {
+    let dir = fs::canonicalize(dir).unwrap();
+    let dir = dir.to_str().unwrap();
+    let lines = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let line = fs::read(entry.ok()?.path().join("cmdline")).ok()?;
+        Some(String::from_utf8_lossy(&line).replace('\0', " "))
+    });
+    lines.filter(|line| line.contains(dir)).collect()
+}
+
+/// Waits until `what` gives something.
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[track_caller]
+fn assert_nothing_left(dir: &TempDir) {
+    let files: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.is_empty(), "{files:?}");
+    wait_for("the end of all processes", || processes_in(dir.path()).is_empty().then_some(()));
+}
+
+#[test]
+fn a_measurement_has_its_figures_and_leaves_nothing() {
+    let dir = TempDir::new().unwrap();
+    let args = ["measure", "--nodes", "5", "--rate", "20", "--duration", "3s", "--json"];
+    let output = run(dir.path(), &[&args[..], &["--threshold", "delivery>=1", "--threshold", "p50<1us"]].concat());
+    assert_code(&output, 99);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("p50<1us was missed") && !stderr.contains("delivery"), "{stderr}");
+    let report = json(&output);
+    assert_eq!(report["schema"], "starling.measure/1");
+    assert_eq!((&report["submitted"], &report["rejected"]), (&60.into(), &0.into()));
+    assert_eq!(report["delivery_ratio"], 1.0);
+    assert_eq!(report["relay"], "starling");
+    assert_eq!(report["wire_bytes_counted"], "socket");
+    for figure in ["copies_per_node", "wire_bytes_per_payload_byte"] {
+        assert!(report[figure].as_f64().unwrap() >= 0.8, "{figure}: {report}");
+    }
+    for figure in ["/latency_ms/p50", "/coverage_ms/p100/max", "/cpu_us_per_node_per_tx", "/rss_mib_per_node/max"] {
+        assert!(report.pointer(figure).unwrap().as_f64().unwrap() > 0.0, "{figure}: {report}");
+    }
+    assert_nothing_left(&dir);
+}
+
+#[test]
+fn with_blocks_all_nodes_agree_in_the_end() {
+    let dir = TempDir::new().unwrap();
+    let args = ["measure", "--nodes", "4", "--rate", "20", "--duration", "3s", "--block-interval", "500ms", "--json"];
+    let output = run(dir.path(), &[&args[..], &["--transport", "quic"]].concat());
+    assert_code(&output, 0);
+    let report = json(&output);
+    assert_eq!(report["chain"]["agreed"], true);
+    assert_eq!(report["chain"]["included"], 60);
+    assert!(report["chain"]["height"].as_u64().unwrap() > 0);
+    assert_eq!((&report["delivery_ratio"], &report["wire_bytes_counted"]), (&1.0.into(), &"frames".into()));
+    assert_nothing_left(&dir);
+}
+
+#[test]
+fn a_detached_testnet_is_seen_used_and_ended() {
+    let dir = TempDir::new().unwrap();
+    let up = ["up", "--nodes", "3", "--detach", "--json"];
+    let output = run(dir.path(), &up);
+    assert_code(&output, 0);
+    let manifest = json(&output);
+    let root = dir.path().join("testnet-data/default");
+    assert_eq!(manifest, serde_json::from_slice::<Value>(&fs::read(root.join("manifest.json")).unwrap()).unwrap());
+    assert!(root.join("keys/account-15.pem").exists());
+    let again = run(dir.path(), &up);
+    assert_code(&again, 2);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("starling-testnet down"));
+
+    let load = run(dir.path(), &["load", "--rate", "50", "--duration", "1s", "--json"]);
+    assert_code(&load, 0);
+    assert_eq!((&json(&load)["submitted"], &json(&load)["rejected"]), (&50.into(), &0.into()));
+    let more = run(dir.path(), &["load", "--rate", "50", "--duration", "1s", "--json"]);
+    assert_eq!(json(&more)["rejected"], 0, "goes on where the accounts stand");
+    let log = run(dir.path(), &["logs", "1"]);
+    assert!(String::from_utf8_lossy(&log.stdout).contains("link up"));
+
+    let pid = manifest["nodes"][1]["pid"].to_string();
+    assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+    let alive = |status: &Value| -> Vec<bool> {
+        status["nodes"].as_array().unwrap().iter().map(|node| node["alive"].as_bool().unwrap()).collect()
+    };
+    wait_for("the killed node in the status", || {
+        let status = json(&run(dir.path(), &["status", "--json"]));
+        (alive(&status) == [true, false, true]).then_some(())
+    });
+    assert_code(&run(dir.path(), &["down"]), 0);
+    assert!(!root.exists());
+    wait_for("the end of all processes", || processes_in(dir.path()).is_empty().then_some(()));
+    for command in ["down", "status", "load"] {
+        assert_code(&run(dir.path(), &[command]), 2);
+    }
+}
+
+/// Starts the program and waits until `nodes` of its nodes run.
+fn start(dir: &TempDir, args: &[&str], nodes: usize) -> Child {
+    let child = program(dir.path(), args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for("the start of the nodes", || (processes_in(dir.path()).len() >= nodes).then_some(()));
+    child
+}
+
+#[test]
+fn whatever_ends_the_program_ends_its_nodes() {
+    let dir = TempDir::new().unwrap();
+    let mut measure = start(&dir, &["measure", "--nodes", "3", "--duration", "1m"], 3);
+    assert!(Command::new("kill").args(["-TERM", &measure.id().to_string()]).status().unwrap().success());
+    assert_eq!(measure.wait().unwrap().code(), Some(130));
+    assert_nothing_left(&dir);
+
+    let mut up = start(&dir, &["up", "--nodes", "3"], 3);
+    up.kill().unwrap();
+    up.wait().unwrap();
+    wait_for("the end of all processes", || processes_in(dir.path()).is_empty().then_some(()));
+    assert_code(&run(dir.path(), &["down"]), 0);
+    assert!(!dir.path().join("testnet-data/default").exists());
+}
+
+#[test]
+fn wrong_command_lines_are_refused_before_anything_is_started() {
+    let dir = TempDir::new().unwrap();
+    for args in [
+        &["measure", "--tx-size", "161"][..],
+        &["measure", "--rate", "0"],
+        &["measure", "--rate", "10000", "--duration", "20s"],
+        &["measure", "--nodes", "0"],
+        &["measure", "--threshold", "p98<5ms"],
+        &["measure", "--threshold", "p99"],
+        &["measure", "--transport", "pigeon"],
+        &["up", "--name", "../x"],
+        &["up", "--dials", "33"],
+        &["logs", "0"],
+        &["nothing"],
+        &[],
+    ] {
+        let output = run(dir.path(), args);
+        assert_code(&output, 2);
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{args:?}");
+    }
+    for help in ["-h", "--help", "--version"] {
+        assert_code(&run(dir.path(), &[help]), 0);
+    }
+    assert_nothing_left(&dir);
+}
