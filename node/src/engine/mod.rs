@@ -416,7 +416,11 @@ impl Engine {
     }
 
     fn peer_records(&mut self, now: Time, peer: NodeId, records: Vec<PeerRecord>, bad: usize) {
-        if self.peers.get(&peer).is_none_or(|link| !link.ready) {
+        let Some(link) = self.peers.get(&peer) else { return };
+        if link.closing {
+            return;
+        }
+        if !link.ready {
             return self.blame(now, peer, Blame::Violation("peer records before hello"));
         }
         for _ in 0..bad {
