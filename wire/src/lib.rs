@@ -24,7 +24,7 @@ pub use error::{DecodeError, KeyError, SignatureError, TxError};
 pub use frame::FrameDecoder;
 pub use ids::{AccountId, BlockId, GenesisId, NetworkId, NodeId, ParseIdError, ShortId, TxId};
 pub use keys::SecretKey;
-pub use message::{GetBlocks, Goodbye, Hello, Kind, Message, Record};
+pub use message::{GetBlocks, Goodbye, Hello, Kind, Labels, Message, Record};
 pub use signature::{Signature, Unverified, Verified, verify, verify_batch};
 pub use tx::{SignedTx, Transaction, VerifiedTx};
 

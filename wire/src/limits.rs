@@ -22,7 +22,10 @@ pub const BLOCK_OVERHEAD: usize = 1 + 4 + 8 + 32 + 32 + 8 + 32 + 64 + 4;
 /// Longest encoded block, in bytes.
 pub const MAX_BLOCK: usize = BLOCK_OVERHEAD + 32 * MAX_BLOCK_TXS;
 
-/// Most ids in one IHAVE, IWANT or GET_BLOCK_TXS. A longer list is sent as several messages.
+/// Path labels before the transaction of a PUSH, in bytes.
+pub const LABELS: usize = 3;
+
+/// Most ids in one IHAVE, IWANT, PRUNE or GET_BLOCK_TXS. A longer list is sent as several messages.
 pub const MAX_IDS: usize = 1024;
 
 /// Most blocks asked for in one GET_BLOCKS.
@@ -40,6 +43,6 @@ pub const FRAME_HEADER: usize = 5;
 /// Longest frame body of any kind, in bytes.
 pub const MAX_BODY: usize = MAX_BLOCK;
 
-const _: () = assert!(MAX_BODY >= MAX_TX);
+const _: () = assert!(MAX_BODY >= LABELS + MAX_TX);
 const _: () = assert!(MAX_BODY >= 4 + 32 * MAX_IDS);
 const _: () = assert!(MAX_BODY >= 4 + MAX_RECORDS * (4 + MAX_RECORD));

@@ -9,7 +9,8 @@ use crate::{
     error::DecodeError,
     ids::{GenesisId, NetworkId, ShortId, TxId},
     limits::{
-        BLOCK_OVERHEAD, MAX_BLOCK, MAX_BLOCKS_PER_REQUEST, MAX_IDS, MAX_RECORD, MAX_RECORDS, MAX_TX, TX_OVERHEAD,
+        BLOCK_OVERHEAD, LABELS, MAX_BLOCK, MAX_BLOCKS_PER_REQUEST, MAX_IDS, MAX_RECORD, MAX_RECORDS, MAX_TX,
+        TX_OVERHEAD,
     },
     tx::SignedTx,
 };
@@ -22,7 +23,12 @@ pub enum Message {
     /// Last on a stream that is closed on purpose.
     Goodbye(Goodbye),
     /// A transaction, sent unasked or in answer to an [`Message::IWant`].
-    Push(SignedTx),
+    Push {
+        /// The way it came: see [`Labels`].
+        labels: Labels,
+        /// The transaction.
+        tx: SignedTx,
+    },
     /// Transactions the sender has and offers.
     IHave(BoundedVec<ShortId, MAX_IDS>),
     /// Transactions the sender asks for, out of those announced to it.
@@ -39,7 +45,14 @@ pub enum Message {
     GetBlockTxs(BoundedVec<TxId, MAX_IDS>),
     /// One transaction of a block, in answer to a [`Message::GetBlockTxs`].
     BlockTx(SignedTx),
+    /// Transactions the receiver pushed that were not needed: others had brought them before.
+    Prune(BoundedVec<ShortId, MAX_IDS>),
 }
+
+/// The last three hops of a transaction's way, newest first: each is the byte that the relay drew for the link on which
+/// the transaction reached it. A byte means nothing to anybody but the relay that drew it; what makes it useful is that
+/// it stays the same for transactions that come the same way.
+pub type Labels = [u8; 3];
 
 /// See [`Message::Hello`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -122,11 +135,12 @@ pub enum Kind {
     GetBlocks = 8,
     GetBlockTxs = 9,
     BlockTx = 10,
+    Prune = 11,
 }
 
 impl Kind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Hello,
         Self::Goodbye,
         Self::Push,
@@ -138,6 +152,7 @@ impl Kind {
         Self::GetBlocks,
         Self::GetBlockTxs,
         Self::BlockTx,
+        Self::Prune,
     ];
 
     /// The name used in metrics and reports.
@@ -154,6 +169,7 @@ impl Kind {
             Self::GetBlocks => "get_blocks",
             Self::GetBlockTxs => "get_block_txs",
             Self::BlockTx => "block_tx",
+            Self::Prune => "prune",
         }
     }
 
@@ -162,8 +178,9 @@ impl Kind {
         match self {
             Self::Hello => (46, 46),
             Self::Goodbye => (1, 1),
-            Self::Push | Self::BlockTx => (TX_OVERHEAD, MAX_TX),
-            Self::IHave | Self::IWant => (4, 4 + 8 * MAX_IDS),
+            Self::Push => (LABELS + TX_OVERHEAD, LABELS + MAX_TX),
+            Self::BlockTx => (TX_OVERHEAD, MAX_TX),
+            Self::IHave | Self::IWant | Self::Prune => (4, 4 + 8 * MAX_IDS),
             Self::GetPeers => (0, 0),
             Self::Peers => (4, 4 + MAX_RECORDS * (4 + MAX_RECORD)),
             Self::Block => (BLOCK_OVERHEAD, MAX_BLOCK),
@@ -187,7 +204,7 @@ impl Message {
         match self {
             Self::Hello(_) => Kind::Hello,
             Self::Goodbye(_) => Kind::Goodbye,
-            Self::Push(_) => Kind::Push,
+            Self::Push { .. } => Kind::Push,
             Self::IHave(_) => Kind::IHave,
             Self::IWant(_) => Kind::IWant,
             Self::GetPeers => Kind::GetPeers,
@@ -196,36 +213,43 @@ impl Message {
             Self::GetBlocks(_) => Kind::GetBlocks,
             Self::GetBlockTxs(_) => Kind::GetBlockTxs,
             Self::BlockTx(_) => Kind::BlockTx,
+            Self::Prune(_) => Kind::Prune,
         }
     }
 
     /// Appends the message's frame to `out` and returns its length.
     pub fn encode(&self, out: &mut BytesMut) -> usize {
         match self {
-            Self::Hello(hello) => self.put(out, &codec::encode(hello)),
-            Self::Goodbye(reason) => self.put(out, &[*reason as u8]),
-            Self::Push(tx) | Self::BlockTx(tx) => self.put(out, tx.bytes()),
-            Self::IHave(ids) | Self::IWant(ids) => self.put(out, &codec::encode(ids)),
+            Self::Hello(hello) => self.put(out, &[&codec::encode(hello)]),
+            Self::Goodbye(reason) => self.put(out, &[&[*reason as u8]]),
+            Self::Push { labels, tx } => self.put(out, &[labels, tx.bytes()]),
+            Self::BlockTx(tx) => self.put(out, &[tx.bytes()]),
+            Self::IHave(ids) | Self::IWant(ids) | Self::Prune(ids) => self.put(out, &[&codec::encode(ids)]),
             Self::GetPeers => self.put(out, &[]),
-            Self::Peers(records) => self.put(out, &codec::encode(records)),
-            Self::Block(block) => self.put(out, block.bytes()),
-            Self::GetBlocks(request) => self.put(out, &codec::encode(request)),
-            Self::GetBlockTxs(ids) => self.put(out, &codec::encode(ids)),
+            Self::Peers(records) => self.put(out, &[&codec::encode(records)]),
+            Self::Block(block) => self.put(out, &[block.bytes()]),
+            Self::GetBlocks(request) => self.put(out, &[&codec::encode(request)]),
+            Self::GetBlockTxs(ids) => self.put(out, &[&codec::encode(ids)]),
         }
     }
 
-    fn put(&self, out: &mut BytesMut, body: &[u8]) -> usize {
-        out.put_u32_le(body.len() as u32);
+    /// Appends a frame whose body is the given parts.
+    fn put(&self, out: &mut BytesMut, parts: &[&[u8]]) -> usize {
+        let body: usize = parts.iter().map(|part| part.len()).sum();
+        out.put_u32_le(body as u32);
         out.put_u8(self.kind() as u8);
-        out.put_slice(body);
-        crate::limits::FRAME_HEADER + body.len()
+        parts.iter().for_each(|part| out.put_slice(part));
+        crate::limits::FRAME_HEADER + body
     }
 
     pub(crate) fn decode(kind: Kind, body: &[u8]) -> Result<Self, DecodeError> {
         Ok(match kind {
             Kind::Hello => Self::Hello(codec::decode(body)?),
             Kind::Goodbye => Self::Goodbye(Goodbye::try_from(codec::decode::<u8>(body)?)?),
-            Kind::Push => Self::Push(SignedTx::decode(body)?),
+            Kind::Push => {
+                let (labels, tx) = body.split_first_chunk::<LABELS>().ok_or(DecodeError::Truncated)?;
+                Self::Push { labels: *labels, tx: SignedTx::decode(tx)? }
+            }
             Kind::IHave => Self::IHave(codec::decode(body)?),
             Kind::IWant => Self::IWant(codec::decode(body)?),
             Kind::GetPeers => Self::GetPeers,
@@ -240,6 +264,7 @@ impl Message {
             }
             Kind::GetBlockTxs => Self::GetBlockTxs(codec::decode(body)?),
             Kind::BlockTx => Self::BlockTx(SignedTx::decode(body)?),
+            Kind::Prune => Self::Prune(codec::decode(body)?),
         })
     }
 }

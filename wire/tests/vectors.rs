@@ -440,6 +440,7 @@ enum Fields {
         reason: u8,
     },
     Push {
+        labels: [u8; 3],
         transaction: Hex,
     },
     #[serde(rename = "ihave")]
@@ -467,6 +468,9 @@ enum Fields {
     BlockTx {
         transaction: Hex,
     },
+    Prune {
+        short_ids: Vec<ShortId>,
+    },
 }
 
 impl Fields {
@@ -479,7 +483,9 @@ impl Fields {
                 height: height.0,
             }),
             Self::Goodbye { reason } => Message::Goodbye(Goodbye::try_from(*reason).unwrap()),
-            Self::Push { transaction } => Message::Push(SignedTx::decode(&transaction.0).unwrap()),
+            Self::Push { labels, transaction } => {
+                Message::Push { labels: *labels, tx: SignedTx::decode(&transaction.0).unwrap() }
+            }
             Self::IHave { short_ids } => Message::IHave(list(short_ids.clone())),
             Self::IWant { short_ids } => Message::IWant(list(short_ids.clone())),
             Self::GetPeers {} => Message::GetPeers,
@@ -490,6 +496,7 @@ impl Fields {
             Self::GetBlocks { from, count } => Message::GetBlocks(GetBlocks { from: from.0, count: *count }),
             Self::GetBlockTxs { ids } => Message::GetBlockTxs(list(ids.clone())),
             Self::BlockTx { transaction } => Message::BlockTx(SignedTx::decode(&transaction.0).unwrap()),
+            Self::Prune { short_ids } => Message::Prune(list(short_ids.clone())),
         }
     }
 }
@@ -582,11 +589,15 @@ fn messages() -> Vec<MessageVector> {
         goodbye("goodbye, too many peers", 1),
         goodbye("goodbye, wrong network", 2),
         goodbye("goodbye, misbehaviour", 3),
-        MessageVector::new("push, the shortest transaction", Fields::Push { transaction: tx(0) }),
-        MessageVector::new("push, the longest transaction", Fields::Push { transaction: tx(8) }),
+        MessageVector::new("push, the shortest transaction", Fields::Push { labels: [1, 2, 3], transaction: tx(0) }),
+        MessageVector::new(
+            "push, the longest transaction",
+            Fields::Push { labels: [0xff, 0, 0x80], transaction: tx(8) },
+        ),
         MessageVector::new("ihave, no ids", Fields::IHave { short_ids: vec![] }),
         MessageVector::new("ihave, three ids", Fields::IHave { short_ids: short_ids(0..3) }),
         MessageVector::new("iwant, two ids", Fields::IWant { short_ids: short_ids(1..3) }),
+        MessageVector::new("prune, one id", Fields::Prune { short_ids: short_ids(0..1) }),
         MessageVector::new("get_peers", Fields::GetPeers {}),
         MessageVector::new("peers, none", Fields::Peers { records: vec![] }),
         MessageVector::new(
@@ -644,9 +655,10 @@ fn the_largest_of_every_kind_is_accepted() {
     let tx = SignedTx::decode(&transactions()[8].encoded.0).unwrap();
     assert_eq!(tx.bytes().len(), MAX_TX);
     let messages = [
-        (Message::Push(tx.clone()), 32_938),
+        (Message::Push { labels: [7; 3], tx: tx.clone() }, 32_941),
         (Message::IHave(short_ids()), 8_196),
         (Message::IWant(short_ids()), 8_196),
+        (Message::Prune(short_ids()), 8_196),
         (Message::Peers(list(records)), 16_452),
         (Message::Block(block), 131_257),
         (Message::GetBlockTxs(list(ids(MAX_IDS).collect())), 32_772),
@@ -800,19 +812,20 @@ fn invalid() -> Vec<InvalidVector> {
     add("half a header", Frame, Incomplete, vec![1, 0, 0]);
     add("a header without its body", Frame, Incomplete, header(46, 0));
     add("a body without its last byte", Frame, Incomplete, edit(&Hex(framed(0, &[0; 46])), &|b| b.truncate(50)));
-    add("kind 11, refused at the header", Frame, UnknownKind, header(0, 11));
+    add("kind 12, refused at the header", Frame, UnknownKind, header(0, 12));
     add("kind 255, refused at the header", Frame, UnknownKind, header(u32::MAX, 255));
     add("hello of 45 bytes, refused at the header", Frame, Truncated, header(45, 0));
     add("hello of 47 bytes, refused at the header", Frame, TooLong, header(47, 0));
     add("goodbye of 0 bytes", Frame, Truncated, header(0, 1));
     add("goodbye of 2 bytes, refused at the header", Frame, TooLong, header(2, 1));
     add("goodbye for reason 4", Frame, Invalid, framed(1, &[4]));
-    add("push of 161 bytes, refused at the header", Frame, Truncated, header(161, 2));
-    add("push of 32939 bytes, refused at the header", Frame, TooLong, header(32_939, 2));
+    add("push of 164 bytes, refused at the header", Frame, Truncated, header(164, 2));
+    add("push of 32942 bytes, refused at the header", Frame, TooLong, header(32_942, 2));
     add("push of 2^32 - 1 bytes, refused at the header", Frame, TooLong, header(u32::MAX, 2));
+    let labelled = |tx: &[u8]| [&[1, 2, 3], tx].concat();
     let expiring_tag_2 = edit(expiring, &|b| b[TAG] = 2);
-    add("push of a transaction with expiry tag 2", Frame, Invalid, framed(2, &expiring_tag_2));
-    add("push of a transaction and a byte", Frame, Trailing, framed(2, &edit(plain, &|b| b.push(0))));
+    add("push of a transaction with expiry tag 2", Frame, Invalid, framed(2, &labelled(&expiring_tag_2)));
+    add("push of a transaction and a byte", Frame, Trailing, framed(2, &labelled(&edit(plain, &|b| b.push(0)))));
     add("ihave of 3 bytes, refused at the header", Frame, Truncated, header(3, 3));
     add("ihave of 1025 ids, refused at the header", Frame, TooLong, header(4 + 8 * 1025, 3));
     add("ihave that counts 1025 ids and has one", Frame, TooLong, counted(3, 1025, &[7; 8]));
@@ -837,6 +850,7 @@ fn invalid() -> Vec<InvalidVector> {
     add("get_block_txs of 1025 ids, refused at the header", Frame, TooLong, header(4 + 32 * 1025, 9));
     add("get_block_txs that counts 1 id and has 31 bytes", Frame, Truncated, counted(9, 1, &[7; 31]));
     add("block_tx of a transaction of version 2", Frame, UnknownVersion, framed(10, &edit(plain, &|b| b[0] = 2)));
+    add("prune that counts 1 id and has a byte more", Frame, Trailing, counted(11, 1, &[7; 9]));
     vectors
 }
 
