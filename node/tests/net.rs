@@ -228,7 +228,7 @@ async fn a_stranger_with_raw_bytes_is_dropped_and_counted() {
     let (node, task) = start(30, TCP, &[], None).await;
     let after_hello = |bytes: &[u8]| [&frames(&[hello()])[..], bytes].concat();
     let bad_tx = {
-        let mut bytes = frames(&[Message::Push(transfer(0))]);
+        let mut bytes = frames(&[Message::Push { labels: [0; 3], tx: transfer(0) }]);
         let at = bytes.len() - 65;
         bytes[at - 4] = 0xff; // the payload's length
         bytes

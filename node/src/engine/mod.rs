@@ -27,8 +27,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use starling_mempool::{Genesis, Ledger, Mempool, Origin, Place, Rejection};
 use starling_wire::{
-    Block, BoundedVec, GenesisId, Goodbye, Hello, Message, NodeId, PROTOCOL_VERSION, ShortId, SignedBlock, SignedTx,
-    Unverified, Verified, VerifiedBlock, VerifiedTx,
+    Block, BoundedVec, GenesisId, Goodbye, Hello, Labels, Message, NodeId, PROTOCOL_VERSION, ShortId, SignedBlock,
+    SignedTx, Unverified, Verified, VerifiedBlock, VerifiedTx,
 };
 
 pub use self::{
@@ -91,14 +91,15 @@ impl Engine {
     /// A node that knows nobody yet. The seed must differ between nodes and be unpredictable to others.
     pub fn new(config: EngineConfig, identity: NodeId, seed: [u8; 32]) -> Self {
         let EngineConfig { genesis, pool, overlay, gossip, producer, unix_ms_at_start } = config;
+        let mut rng = ChaCha8Rng::from_seed(seed);
         Self {
             genesis_id: genesis.id(),
             next_production: producer.as_ref().map(|producer| Time::ZERO + producer.interval),
             producer,
             unix_ms_at_start,
-            rng: ChaCha8Rng::from_seed(seed),
             peers: Peers::default(),
-            gossip: Gossip::new(gossip),
+            gossip: Gossip::new(gossip, &mut rng),
+            rng,
             overlay: Overlay::new(overlay, identity),
             scores: Scores::new(),
             chain: Chain::new(),
@@ -196,7 +197,7 @@ impl Engine {
 
     fn timeout(&mut self, now: Time) {
         let out = &mut |output| self.outputs.push_back(output);
-        for failover in self.gossip.timeout(now, &mut self.peers, out) {
+        for failover in self.gossip.timeout(now, &mut self.peers, &mut self.rng, out) {
             self.blame(now, failover.broken, Blame::BrokenPromise);
         }
         for peer in self.scores.timeout(now) {
@@ -254,7 +255,7 @@ impl Engine {
     fn disconnected(&mut self, now: Time, peer: NodeId) {
         let Some(link) = self.peers.remove(&peer) else { return };
         let out = &mut |output| self.outputs.push_back(output);
-        self.gossip.link_lost(now, &peer, link.slot, &self.peers, out);
+        self.gossip.link_lost(now, &peer, link.slot, &self.peers, &mut self.rng, out);
         self.chain.link_lost(&peer);
         self.overlay.link_lost(now);
         if self.scores.is_banned(&peer) {
@@ -362,12 +363,13 @@ impl Engine {
         match message {
             Message::Hello(hello) => self.hello(now, peer, hello),
             Message::Goodbye(_) => self.goodbye(now, peer),
-            Message::Push(tx) => self.push(now, peer, tx),
+            Message::Push { labels, tx } => self.push(now, peer, labels, tx),
             Message::IHave(ids) => {
                 let out = &mut |output| self.outputs.push_back(output);
                 self.gossip.announced(now, peer, &ids, &self.peers, out);
             }
             Message::IWant(ids) => self.wanted(now, peer, &ids),
+            Message::Prune(ids) => self.gossip.pruned(&ids, link.slot),
             Message::GetPeers => self.get_peers(now, peer),
             Message::Peers(_) => debug_assert!(false, "the driver hands these over as PeerRecords"),
             Message::Block(block) => self.block(now, Some(peer), block),
@@ -443,10 +445,10 @@ impl Engine {
         self.event(Event::Submitted { ticket, result });
     }
 
-    fn push(&mut self, now: Time, peer: NodeId, tx: SignedTx) {
+    fn push(&mut self, now: Time, peer: NodeId, labels: Labels, tx: SignedTx) {
         let Some(link) = self.peers.get_mut(&peer) else { return };
         let id = tx.short_id();
-        match self.gossip.receive(now, id, Some(link.slot)) {
+        match self.gossip.received(now, peer, link, labels, id, tx.bytes().len()) {
             gossip::Receipt::Duplicate => self.stats.duplicates += 1,
             gossip::Receipt::Invalid => self.blame(now, peer, Blame::InvalidItem),
             gossip::Receipt::New if link.checking >= MAX_CHECKING_PER_PEER || self.checking >= MAX_CHECKING => {
@@ -486,7 +488,8 @@ impl Engine {
             }
             let Some(left) = budget.checked_sub(tx.bytes().len()) else { break };
             budget = left;
-            self.send(peer, Message::Push((*tx).clone()));
+            let answer = self.gossip.answer(&tx);
+            self.send(peer, answer);
         }
     }
 
@@ -546,7 +549,7 @@ impl Engine {
             Source::Local(ticket) => {
                 let result = match self.admit(now, &tx, Origin::Local) {
                     Ok(place) => {
-                        self.gossip.receive(now, tx.short_id(), None);
+                        self.gossip.submitted(now, tx.short_id());
                         self.admitted(now, &tx, None, place);
                         Ok(place)
                     }

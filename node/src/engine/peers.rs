@@ -31,6 +31,11 @@ impl Mask {
     pub(super) fn remove(&mut self, slot: u8) {
         self.0 &= !(1 << slot);
     }
+
+    /// The slots in it, in order.
+    pub(super) fn slots(self) -> impl Iterator<Item = u8> {
+        (0..MAX_LINKS as u8).filter(move |slot| self.contains(*slot))
+    }
 }
 
 /// What the engine keeps about one neighbour.
@@ -50,6 +55,8 @@ pub struct Link {
     srtt: Option<Duration>,
     /// Ids to announce with the next batch.
     pub(super) lazy: VecDeque<ShortId>,
+    /// Ids it pushed in vain, to be told with the next batch.
+    pub(super) prunes: Vec<ShortId>,
     /// Transactions from this neighbour whose signatures are being checked.
     pub(super) checking: usize,
     /// When it may next ask for peers without blame.
@@ -118,6 +125,7 @@ impl Peers {
             congested: false,
             srtt: None,
             lazy: VecDeque::new(),
+            prunes: Vec::new(),
             checking: 0,
             next_get_peers: now,
             first_deliveries: 0,

@@ -1,27 +1,61 @@
-//! The relay: push to a few neighbours, announce to the others, pull what was announced.
+//! The relay: push to the neighbours that need it, announce to some others, pull what was announced.
 //!
-//! A transaction that was admitted is pushed at once to [`GossipConfig::eager`] neighbours drawn at random among those
-//! not known to have it; the others are told its short id within [`BATCH_DELAY`] and ask for it if nobody else brings
-//! it. A neighbour whose queue is full is told ids only, and those wait until it drains.
+//! Which neighbours need a push is learned (see `routes`): a neighbour that had a transaction from others already answers
+//! a push with PRUNE, one that was not pushed to and is missing it asks with IWANT, and silence after a push means that it
+//! was of use. On the way that a transaction's like has come before, it is then pushed on few links and announced on some
+//! of the others. A second copy is welcome as a backup for small transactions, unless the first one's way has proven
+//! dependable. A neighbour whose queue is full is told ids only, and those wait until it drains.
 
 mod fetch;
+mod routes;
 mod seen;
 
 use std::{collections::VecDeque, time::Duration};
 
-use rand::{Rng, seq::IndexedRandom};
-use starling_wire::{BoundedVec, Message, NodeId, ShortId, VerifiedTx};
+use rand::{Rng, RngExt, seq::IndexedRandom};
+use starling_wire::{BoundedVec, Labels, Message, NodeId, ShortId, VerifiedTx};
 
 pub(super) use self::{fetch::Failover, seen::Receipt};
-use self::{fetch::Fetch, seen::Seen};
-use super::{config::GossipConfig, io::Output, peers::Peers, time::Time};
+use self::{
+    fetch::Fetch,
+    routes::{LOCAL, Path, Routes},
+    seen::Seen,
+};
+use super::{
+    config::GossipConfig,
+    io::Output,
+    peers::{Link, MAX_LINKS, Peers},
+    time::Time,
+};
 
 /// How long announcements are collected before they are sent together. Longer saves messages and delays those that a
-/// push did not reach.
+/// push did not reach: at 10 ms the last node of a transaction comes twice as late.
 const BATCH_DELAY: Duration = Duration::from_millis(1);
+
+/// How long prunes are collected. They are in no hurry, but must arrive within [`EVIDENCE_AFTER`].
+const PRUNE_DELAY: Duration = Duration::from_millis(100);
+
+/// A push that was not pruned for so long was of use. Longer than a slow round trip and [`PRUNE_DELAY`]; longer yet only
+/// delays learning.
+const EVIDENCE_AFTER: Duration = Duration::from_millis(1500);
+
+/// Neighbours a transaction is announced to that it is not pushed to, drawn at random. More repair more at once; what
+/// they miss, a later reconciliation has to find.
+const ANNOUNCED_TO: usize = 3;
 
 /// Announcements kept for a neighbour that is not draining its queue; the oldest give way.
 const MAX_LAZY: usize = 16 * 1024;
+
+/// Transactions longer than this, in bytes, are wanted once only: a backup copy would cost more than a rare wait for a
+/// pull.
+const BACKUP_UP_TO: usize = 1024;
+
+/// A second copy that comes later than this after a dependable first one is of no use as a backup: a pull would have been
+/// about as fast.
+const BACKUP_WITHIN: Duration = Duration::from_millis(5);
+
+/// How long labels stay the same. Long enough to learn by, short enough that they link little.
+const LABEL_EPOCH: Duration = Duration::from_secs(600);
 
 /// The relay's state.
 #[derive(Debug)]
@@ -29,19 +63,68 @@ pub(super) struct Gossip {
     config: GossipConfig,
     seen: Seen,
     fetch: Fetch,
-    /// When the collected announcements go out.
+    routes: Routes,
+    /// This node's bytes for its links, by slot.
+    labels: [u8; MAX_LINKS],
+    /// What its own transactions carry.
+    own_labels: Labels,
+    epoch_ends: Time,
+    /// When silence about pushes becomes evidence, in order of time.
+    evidence: VecDeque<(Time, ShortId)>,
     announce_at: Option<Time>,
+    prune_at: Option<Time>,
 }
 
 impl Gossip {
-    pub(super) fn new(config: GossipConfig) -> Self {
-        Self { config, seen: Seen::new(), fetch: Fetch::default(), announce_at: None }
+    pub(super) fn new(config: GossipConfig, rng: &mut impl Rng) -> Self {
+        Self {
+            config,
+            seen: Seen::new(),
+            fetch: Fetch::default(),
+            routes: Routes::default(),
+            labels: rng.random(),
+            own_labels: rng.random(),
+            epoch_ends: Time::ZERO + LABEL_EPOCH,
+            evidence: VecDeque::new(),
+            announce_at: None,
+            prune_at: None,
+        }
     }
 
-    /// A copy came in, from the neighbour at `slot` or from this node's user.
-    pub(super) fn receive(&mut self, now: Time, id: ShortId, slot: Option<u8>) -> Receipt {
+    /// A transaction was submitted here.
+    pub(super) fn submitted(&mut self, now: Time, id: ShortId) {
         self.fetch.arrived(id);
-        self.seen.receive(now, id, slot)
+        self.seen.receive(now, id, Path { ingress: LOCAL, labels: [0; 3] });
+    }
+
+    /// A neighbour brought a transaction of so many bytes.
+    pub(super) fn received(
+        &mut self,
+        now: Time,
+        peer: NodeId,
+        link: &mut Link,
+        labels: Labels,
+        id: ShortId,
+        bytes: usize,
+    ) -> Receipt {
+        let pulled = self.fetch.arrived(id) == Some(peer);
+        let path = Path { ingress: link.slot, labels };
+        let (receipt, entry) = self.seen.receive(now, id, path);
+        match receipt {
+            Receipt::New => self.routes.came_first(path, pulled),
+            Receipt::Duplicate => {
+                let wanted = if bytes > BACKUP_UP_TO { 1 } else { self.config.redundancy };
+                let late = now - entry.since > BACKUP_WITHIN;
+                let spare = entry.copies > wanted || (late && self.routes.is_dependable(entry.path));
+                if spare && !pulled {
+                    link.prunes.push(id);
+                    self.prune_at.get_or_insert(now + PRUNE_DELAY);
+                }
+                self.routes.came_later(path);
+            }
+            Receipt::Invalid => {}
+        }
+        receipt
     }
 
     /// A transaction was refused, for good (`invalid`) or for now.
@@ -64,48 +147,59 @@ impl Gossip {
         out: &mut impl FnMut(Output),
     ) {
         let id = tx.short_id();
-        let holders = self.seen.holders(id);
-        let open: Vec<NodeId> = peers
-            .ready()
-            .filter(|(_, link)| !link.congested && !holders.contains(link.slot))
-            .map(|(peer, _)| *peer)
-            .collect();
-        for peer in open.sample(rng, self.config.eager) {
-            if let Some(link) = peers.get(peer) {
-                holders.insert(link.slot);
-                out(Output::Send { peer: *peer, message: Message::Push((**tx).clone()) });
+        let Some(entry) = self.seen.get(id) else { return };
+        let estimates = self.routes.estimate(entry.path);
+        let message = Message::Push { labels: onward(entry.path, &self.labels, self.own_labels), tx: (**tx).clone() };
+        let mut rest = Vec::new();
+        for (peer, link) in peers.iter_mut().filter(|(_, link)| link.is_ready()) {
+            if entry.holders.contains(link.slot) {
+                continue;
+            }
+            if !estimates.worth(link.slot) {
+                rest.push(*peer);
+            } else if link.congested {
+                announce(link, id);
+            } else {
+                entry.holders.insert(link.slot);
+                entry.pushed.insert(link.slot);
+                out(Output::Send { peer: *peer, message: message.clone() });
             }
         }
-        let mut announced = false;
-        for (_, link) in peers.iter_mut().filter(|(_, link)| link.is_ready() && !holders.contains(link.slot)) {
-            if link.lazy.len() >= MAX_LAZY {
-                link.lazy.pop_front();
+        for peer in rest.sample(rng, ANNOUNCED_TO) {
+            if let Some(link) = peers.get_mut(peer) {
+                announce(link, id);
+                self.announce_at.get_or_insert(now + BATCH_DELAY);
             }
-            link.lazy.push_back(id);
-            announced = true;
         }
-        if announced {
-            self.announce_at.get_or_insert(now + BATCH_DELAY);
-        }
+        self.evidence.push_back((now + EVIDENCE_AFTER, id));
     }
 
-    /// Offers a new neighbour what the pool holds, so that whoever comes late gets it too.
+    /// A push of a transaction that a neighbour asked for.
+    pub(super) fn answer(&mut self, tx: &VerifiedTx) -> Message {
+        let path = self.seen.get(tx.short_id()).map_or(Path { ingress: LOCAL, labels: [0; 3] }, |entry| entry.path);
+        Message::Push { labels: onward(path, &self.labels, self.own_labels), tx: (**tx).clone() }
+    }
+
+    /// A new neighbour: offers it what the pool holds, so that whoever comes late gets it too.
     pub(super) fn link_up(&self, peer: NodeId, pool: &[ShortId], out: &mut impl FnMut(Output)) {
         for ids in BoundedVec::chunks(pool) {
             out(Output::Send { peer, message: Message::IHave(ids) });
         }
     }
 
-    /// A link is gone. Gives the requests that were with it.
+    /// A link is gone: nothing is pushed, pulled or learned by it any more. Its slot gets a new label.
     pub(super) fn link_lost(
         &mut self,
         now: Time,
         peer: &NodeId,
         slot: u8,
         peers: &Peers,
+        rng: &mut impl Rng,
         out: &mut impl FnMut(Output),
     ) {
         self.seen.link_lost(slot);
+        self.routes.link_lost(slot);
+        self.labels[usize::from(slot)] = rng.random();
         let failovers = self.fetch.link_lost(now, peer, peers);
         ask_next(&failovers, out);
     }
@@ -130,20 +224,54 @@ impl Gossip {
         }
     }
 
-    /// A neighbour asks for a transaction: notes that it gets it, and says whether it already had.
+    /// A neighbour asks for a transaction: a push would have been of use. Says whether it already had it.
     pub(super) fn asked(&mut self, id: ShortId, slot: u8) -> bool {
-        let holders = self.seen.holders(id);
-        let had = holders.contains(slot);
-        holders.insert(slot);
+        let Some(entry) = self.seen.get(id) else { return false };
+        let had = entry.holders.contains(slot);
+        entry.holders.insert(slot);
+        if !had {
+            self.routes.learn(entry.path, slot, true);
+        }
         had
     }
 
-    /// Sends what was collected and moves unanswered requests on. Gives those for the broken promises in them.
-    pub(super) fn timeout(&mut self, now: Time, peers: &mut Peers, out: &mut impl FnMut(Output)) -> Vec<Failover> {
-        if self.announce_at.is_some_and(|at| at <= now) {
-            self.announce_at = None;
+    /// A neighbour did not need what was pushed to it. What it says of anything else means nothing.
+    pub(super) fn pruned(&mut self, ids: &[ShortId], slot: u8) {
+        for id in ids {
+            if let Some(entry) = self.seen.get(*id)
+                && entry.pushed.contains(slot)
+            {
+                entry.pushed.remove(slot);
+                self.routes.learn(entry.path, slot, false);
+            }
+        }
+    }
+
+    /// Does what is due. Gives the broken promises in unanswered requests.
+    pub(super) fn timeout(
+        &mut self,
+        now: Time,
+        peers: &mut Peers,
+        rng: &mut impl Rng,
+        out: &mut impl FnMut(Output),
+    ) -> Vec<Failover> {
+        self.learn_from_silence(now);
+        if now >= self.epoch_ends {
+            self.epoch_ends = now + LABEL_EPOCH;
+            (self.labels, self.own_labels) = (rng.random(), rng.random());
+        }
+        let announce = self.announce_at.take_if(|at| *at <= now).is_some();
+        let prune = self.prune_at.take_if(|at| *at <= now).is_some();
+        if announce || prune {
             for (peer, link) in peers.iter_mut().filter(|(_, link)| link.is_ready() && !link.congested) {
-                self.flush(*peer, link.slot, &mut link.lazy, out);
+                if announce {
+                    self.flush(*peer, link, out);
+                }
+                if prune {
+                    for ids in BoundedVec::chunks(&std::mem::take(&mut link.prunes)) {
+                        out(Output::Send { peer: *peer, message: Message::Prune(ids) });
+                    }
+                }
             }
         }
         let failovers = self.fetch.expire(now, peers);
@@ -154,23 +282,53 @@ impl Gossip {
     /// A neighbour's queue drained: tells it what was held back.
     pub(super) fn decongested(&mut self, peer: NodeId, peers: &mut Peers, out: &mut impl FnMut(Output)) {
         if let Some(link) = peers.get_mut(&peer) {
-            self.flush(peer, link.slot, &mut link.lazy, out);
+            self.flush(peer, link, out);
         }
     }
 
-    /// When [`Self::timeout`] next has work.
+    /// When [`Self::timeout`] next has work that cannot wait for something else to happen.
     pub(super) fn deadline(&self) -> Option<Time> {
-        [self.announce_at, self.fetch.deadline()].into_iter().flatten().min()
+        [self.announce_at, self.prune_at, self.fetch.deadline()].into_iter().flatten().min()
     }
 
-    fn flush(&mut self, peer: NodeId, slot: u8, lazy: &mut VecDeque<ShortId>, out: &mut impl FnMut(Output)) {
+    /// Whoever was pushed to and did not object needed it.
+    fn learn_from_silence(&mut self, now: Time) {
+        while let Some(&(at, id)) = self.evidence.front()
+            && at <= now
+        {
+            self.evidence.pop_front();
+            let Some(entry) = self.seen.get(id) else { continue };
+            let (pushed, path) = (std::mem::take(&mut entry.pushed), entry.path);
+            for slot in pushed.slots() {
+                self.routes.learn(path, slot, true);
+            }
+        }
+    }
+
+    fn flush(&mut self, peer: NodeId, link: &mut Link, out: &mut impl FnMut(Output)) {
         // Some may have come from that very neighbour meanwhile.
-        lazy.retain(|id| !self.seen.holders(*id).contains(slot));
-        for ids in BoundedVec::chunks(lazy.make_contiguous()) {
+        let slot = link.slot;
+        link.lazy.retain(|id| !self.seen.get(*id).is_some_and(|entry| entry.holders.contains(slot)));
+        for ids in BoundedVec::chunks(link.lazy.make_contiguous()) {
             out(Output::Send { peer, message: Message::IHave(ids) });
         }
-        lazy.clear();
+        link.lazy.clear();
     }
+}
+
+/// The labels to send a transaction on with.
+fn onward(path: Path, labels: &[u8; MAX_LINKS], own: Labels) -> Labels {
+    match labels.get(usize::from(path.ingress)) {
+        Some(label) => [*label, path.labels[0], path.labels[1]],
+        None => own,
+    }
+}
+
+fn announce(link: &mut Link, id: ShortId) {
+    if link.lazy.len() >= MAX_LAZY {
+        link.lazy.pop_front();
+    }
+    link.lazy.push_back(id);
 }
 
 fn ask_next(failovers: &[Failover], out: &mut impl FnMut(Output)) {

@@ -1,14 +1,17 @@
-//! What passed by lately, and which neighbours are known to have it.
+//! What passed by lately: what became of it, which way it came, and which neighbours are known to have it.
 
 use std::time::Duration;
 
 use lru::LruCache;
 use starling_wire::ShortId;
 
-use super::super::{peers::Mask, time::Time};
+use super::{
+    super::{peers::Mask, time::Time},
+    routes::Path,
+};
 
 /// Transactions remembered. At 1,000 per second this is two minutes, many times what a transaction takes to cross a
-/// network; about 64 bytes each. A set that forgets sooner than copies stop coming would relay twice.
+/// network; about 100 bytes each. A set that forgets sooner than copies stop coming would relay twice.
 const CAPACITY: usize = 128 * 1024;
 
 /// How long a transaction that was refused for a reason that may pass (a full pool, a nonce too high) is not looked at
@@ -26,10 +29,20 @@ enum Fate {
     Invalid,
 }
 
+/// What is remembered of one transaction.
 #[derive(Debug)]
-struct Entry {
+pub(super) struct Entry {
     fate: Fate,
-    holders: Mask,
+    /// Neighbours known to have it.
+    pub(super) holders: Mask,
+    /// Neighbours it was pushed to unasked, while it is open whether they needed it.
+    pub(super) pushed: Mask,
+    /// The way of the first copy.
+    pub(super) path: Path,
+    /// When the first copy came.
+    pub(super) since: Time,
+    /// Copies that came, the first included.
+    pub(super) copies: u8,
 }
 
 /// What to do with a copy that came in.
@@ -53,28 +66,33 @@ impl Seen {
         Self(LruCache::unbounded())
     }
 
-    fn entry(&mut self, id: ShortId, fate: Fate) -> &mut Entry {
+    /// Notes that a copy came in; from a neighbour unless the path's ingress is local.
+    pub(super) fn receive(&mut self, now: Time, id: ShortId, path: Path) -> (Receipt, &mut Entry) {
         if self.0.len() >= CAPACITY && !self.0.contains(&id) {
             self.0.pop_lru();
         }
-        self.0.get_or_insert_mut(id, || Entry { fate, holders: Mask::default() })
-    }
-
-    /// Notes that a copy came in, by `slot` if a neighbour sent it.
-    pub(super) fn receive(&mut self, now: Time, id: ShortId, slot: Option<u8>) -> Receipt {
-        let entry = self.entry(id, Fate::RefusedUntil(now));
-        if let Some(slot) = slot {
-            entry.holders.insert(slot);
+        let entry = self.0.get_or_insert_mut(id, || Entry {
+            fate: Fate::RefusedUntil(now),
+            holders: Mask::default(),
+            pushed: Mask::default(),
+            path,
+            since: now,
+            copies: 0,
+        });
+        if path.is_from_neighbour() {
+            entry.holders.insert(path.ingress);
         }
-        match entry.fate {
+        entry.copies = entry.copies.saturating_add(1);
+        let receipt = match entry.fate {
             Fate::Taken => Receipt::Duplicate,
             Fate::Invalid => Receipt::Invalid,
             Fate::RefusedUntil(time) if now < time => Receipt::Duplicate,
             Fate::RefusedUntil(_) => {
-                entry.fate = Fate::Taken;
+                (entry.fate, entry.path, entry.since, entry.copies) = (Fate::Taken, path, now, 1);
                 Receipt::New
             }
-        }
+        };
+        (receipt, entry)
     }
 
     /// Notes that a neighbour announced it; says whether it is worth asking for.
@@ -100,15 +118,19 @@ impl Seen {
         self.0.pop(&id);
     }
 
-    /// The neighbours known to have it.
-    pub(super) fn holders(&mut self, id: ShortId) -> &mut Mask {
-        &mut self.entry(id, Fate::Taken).holders
+    /// What is remembered of a transaction.
+    pub(super) fn get(&mut self, id: ShortId) -> Option<&mut Entry> {
+        self.0.get_mut(&id)
     }
 
     /// A link is gone: its bit will name another neighbour.
     pub(super) fn link_lost(&mut self, slot: u8) {
         for (_, entry) in self.0.iter_mut() {
             entry.holders.remove(slot);
+            entry.pushed.remove(slot);
+            if entry.path.ingress == slot {
+                entry.path.ingress = super::routes::LOST;
+            }
         }
     }
 }
@@ -119,29 +141,35 @@ mod tests {
 
     const ID: ShortId = ShortId([1; 8]);
 
+    fn from(slot: u8) -> Path {
+        Path { ingress: slot, labels: [0; 3] }
+    }
+
     #[test]
     fn a_transaction_is_new_once() {
         let mut seen = Seen::new();
         assert!(seen.announced(Time::ZERO, ID, 0));
-        assert_eq!(seen.receive(Time::ZERO, ID, Some(1)), Receipt::New);
-        assert_eq!(seen.receive(Time::ZERO, ID, Some(2)), Receipt::Duplicate);
+        assert_eq!(seen.receive(Time::ZERO, ID, from(1)).0, Receipt::New);
+        let (receipt, entry) = seen.receive(Time::ZERO, ID, from(2));
+        assert_eq!((receipt, entry.path, entry.copies), (Receipt::Duplicate, from(1), 2));
         assert!(!seen.announced(Time::ZERO, ID, 3));
-        assert!([1, 2, 3].iter().all(|slot| seen.holders(ID).contains(*slot)));
+        assert!([1, 2, 3].iter().all(|slot| seen.get(ID).unwrap().holders.contains(*slot)));
         seen.link_lost(2);
-        assert!(!seen.holders(ID).contains(2));
+        assert!(!seen.get(ID).unwrap().holders.contains(2));
     }
 
     #[test]
     fn refusals_pass_unless_final() {
         let mut seen = Seen::new();
-        seen.receive(Time::ZERO, ID, None);
+        let receive = |seen: &mut Seen, now| seen.receive(now, ID, from(0)).0;
+        receive(&mut seen, Time::ZERO);
         seen.refused(Time::ZERO, ID, false);
-        assert_eq!(seen.receive(Time::ZERO, ID, None), Receipt::Duplicate);
+        assert_eq!(receive(&mut seen, Time::ZERO), Receipt::Duplicate);
         assert!(!seen.announced(Time::ZERO, ID, 0));
         let later = Time::ZERO + RETRY_AFTER;
         assert!(seen.announced(later, ID, 0));
-        assert_eq!(seen.receive(later, ID, None), Receipt::New);
+        assert_eq!(receive(&mut seen, later), Receipt::New);
         seen.refused(later, ID, true);
-        assert_eq!(seen.receive(later + RETRY_AFTER, ID, None), Receipt::Invalid);
+        assert_eq!(receive(&mut seen, later + RETRY_AFTER), Receipt::Invalid);
     }
 }
