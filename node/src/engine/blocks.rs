@@ -80,6 +80,8 @@ pub struct Chain {
     refused: LruCache<BlockId, ()>,
     /// The highest block each neighbour is known to have.
     heights: BTreeMap<NodeId, u64>,
+    /// The highest of them.
+    highest: u64,
     /// Whom blocks were asked of, and until when it may answer.
     syncing: Option<(NodeId, Time)>,
 }
@@ -96,6 +98,7 @@ impl Chain {
             ahead: BTreeMap::new(),
             refused: LruCache::new(MAX_REFUSED),
             heights: BTreeMap::new(),
+            highest: 0,
             syncing: None,
         }
     }
@@ -128,13 +131,14 @@ impl Chain {
 
     /// Whether the chain is complete as far as any neighbour tells, so that a next block may be made.
     pub(super) fn is_current(&self) -> bool {
-        self.pending.is_none() && self.checking.is_none() && self.heights.values().all(|height| *height <= self.head.0)
+        self.pending.is_none() && self.checking.is_none() && self.highest <= self.head.0
     }
 
     /// A neighbour told how far its chain goes.
     pub(super) fn peer_height(&mut self, peer: NodeId, height: u64) {
         let known = self.heights.entry(peer).or_default();
         *known = height.max(*known);
+        self.highest = height.max(self.highest);
     }
 
     /// Whether a neighbour is known to have the block at a height.
@@ -144,6 +148,7 @@ impl Chain {
 
     pub(super) fn link_lost(&mut self, peer: &NodeId) {
         self.heights.remove(peer);
+        self.highest = self.heights.values().copied().max().unwrap_or_default();
         if self.syncing.is_some_and(|(asked, _)| asked == *peer) {
             self.syncing = None;
         }
@@ -261,9 +266,13 @@ impl Chain {
     /// a neighbour that claimed to have more blocks and did not send them; its claim is forgotten.
     pub(super) fn request(&mut self, now: Time, peers: &Peers, out: &mut impl FnMut(Output)) -> Option<NodeId> {
         let next = self.head.0 + 1;
+        if self.pending.is_none() && self.syncing.is_none() && self.highest < next {
+            return None; // By far the most frequent case, after every input.
+        }
         let broken = self.syncing.filter(|(_, deadline)| *deadline <= now).map(|(peer, _)| peer);
         if let Some(peer) = broken {
             self.heights.insert(peer, self.head.0);
+            self.highest = self.heights.values().copied().max().unwrap_or_default();
         }
         if let Some(pending) = &mut self.pending
             && !pending.missing.is_empty()
