@@ -9,6 +9,7 @@ mod launch;
 mod load;
 mod measure;
 mod progress;
+mod sim;
 
 use std::process::ExitCode;
 

@@ -9,6 +9,7 @@ mod logs;
 mod measure;
 mod options;
 mod output;
+mod sim;
 mod status;
 mod up;
 
@@ -54,6 +55,8 @@ enum Command {
     Load(load::Options),
     /// Bring up a testnet, load it, print the figures and leave nothing behind
     Measure(measure::Options),
+    /// Simulate thousands of nodes, and other relays beside Starling's
+    Sim(Box<sim::Options>),
 }
 
 /// Runs the program. `args` starts with the program's name.
@@ -88,6 +91,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Logs(options) => block_on(logs::run(options)),
         Command::Load(options) => block_on(load::run(options)),
         Command::Measure(options) => block_on(measure::run(options)),
+        Command::Sim(options) => sim::run(&options),
     }
 }
 

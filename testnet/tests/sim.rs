@@ -1,0 +1,110 @@
+//! The simulator from its command line: same seed, same run; and figures that are known beforehand.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+/// Runs `sim` with some arguments and reads its JSON document.
+fn sim(args: &str) -> Value {
+    let mut command = Command::cargo_bin("starling-testnet").unwrap();
+    let output = command.arg("sim").args(args.split_whitespace()).arg("--json").output().unwrap();
+    assert!(output.status.success(), "{args}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What must be equal in equal runs.
+fn without_wall(mut document: Value) -> Value {
+    document.as_object_mut().unwrap().remove("wall_s");
+    document
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+#[test]
+fn a_seed_decides_a_run_to_the_last_event() {
+    for relay in ["starling", "gossipsub", "plumtree", "ethereum", "bitcoin", "push", "push-pull"] {
+        let args = |seed: u64| format!("--relay {relay} --nodes 30 --dials 4 --rate 20 --duration 2s --seed {seed}");
+        let first = without_wall(sim(&args(1)));
+        assert_eq!(first, without_wall(sim(&args(1))), "{relay}");
+        assert_ne!(first["digest"], sim(&args(2))["digest"], "{relay}");
+    }
+}
+
+#[test]
+fn flooding_is_as_fast_as_the_overlay_and_uses_every_link() {
+    let report = sim("--relay flood --nodes 60 --dials 4 --rate 20 --duration 5s --settle 0");
+    assert_eq!(report["schema"], "starling.sim/1");
+    assert_eq!((&report["delivery_ratio"], &report["counted"]), (&1.0.into(), &100.into()));
+    // A copy over every link but the one it came on, save where two cross: a degree of 8, less one.
+    let copies = number(&report["copies_per_node"]);
+    assert!((6.0..=7.5).contains(&copies), "{copies}");
+    assert!(number(&report["stretch"]["p50"]) < 1.06 && number(&report["stretch"]["p99"]) < 1.15, "{report}");
+    assert!(number(&report["stretch"]["p50"]) >= 1.0);
+    assert!(number(&report["full_stretch"]["p95"]) < 1.1, "{report}");
+}
+
+#[test]
+fn the_engine_reaches_everybody() {
+    let report = sim("--nodes 60 --rate 20 --duration 5s --settle 0 --timeline");
+    assert_eq!((&report["delivery_ratio"], &report["submitted"]), (&1.0.into(), &100.into()));
+    assert_eq!((&report["rejected"], &report["refused"], &report["banned"]), (&0.into(), &0.into(), &0.into()));
+    // Everybody gets it once at least, but where it entered.
+    assert!(number(&report["copies_per_node"]) > 0.9);
+    assert!(number(&report["wire_bytes_per_payload_byte"]) > number(&report["copies_per_node"]));
+    assert!(report["bytes_by_kind"]["push"].as_u64().unwrap() > 60 * 99 * 250);
+    assert_eq!(report["timeline"][0]["transactions"], 100);
+}
+
+#[test]
+fn what_a_living_node_has_gets_to_all_that_live() {
+    // Without loss every announcement comes, so nothing may be missing; the failed requests go to the next announcer.
+    let report = sim("--nodes 60 --rate 20 --duration 10s --crash 0.2@5s --detect 1s --settle 0");
+    assert_eq!((&report["crashed"], &report["delivery_ratio"]), (&12.into(), &1.0.into()));
+    assert!(report["submitted"].as_u64().unwrap() < 200, "dead nodes submit nothing");
+    assert_eq!(report["banned"], 0);
+    // Where messages vanish, one can be lost on every link that leads to a node; at 1 % and a dozen links it is not.
+    let report = sim("--nodes 60 --rate 20 --duration 5s --loss 0.01 --settle 0");
+    assert_eq!((&report["delivery_ratio"], &report["loss"]), (&1.0.into(), &0.01.into()));
+}
+
+#[test]
+fn halves_that_find_each_other_again_exchange_what_they_missed() {
+    let report = sim("--nodes 40 --rate 20 --duration 6s --partition 1s..4s --detect 1s --settle 0");
+    assert_eq!(report["delivery_ratio"], 1.0, "{report}");
+}
+
+#[test]
+fn several_relays_make_one_table_over_one_overlay() {
+    let set = sim("--relay flood,push --nodes 30 --dials 4 --rate 20 --duration 2s");
+    assert_eq!(set["schema"], "starling.sim.set/1");
+    let runs = set["runs"].as_array().unwrap();
+    assert_eq!((&runs[0]["relay"], &runs[1]["relay"]), (&"flood".into(), &"push".into()));
+    let mut command = Command::cargo_bin("starling-testnet").unwrap();
+    let page = tempfile::NamedTempFile::new().unwrap();
+    let args = "sim --relay flood,push --nodes 30 --rate 20 --duration 2s --timeline --timeline-html";
+    let output = command.args(args.split(' ')).arg(page.path()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("│ flood") && text.contains("│ push") && text.contains("0 s"), "{text}");
+    let html = std::fs::read_to_string(page.path()).unwrap();
+    assert!(html.starts_with("<!doctype html>") && html.matches("<svg").count() == 5 && html.contains("polyline"));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_code_2() {
+    for args in [
+        "--duration 10s --settle 10s",
+        "--duration 0",
+        "--relay fast",
+        "--regions /nowhere.toml",
+        "--crash 2@1s",
+        "--loss 1.5",
+        "--rate 10000 --duration 1h",
+    ] {
+        let mut command = Command::cargo_bin("starling-testnet").unwrap();
+        let output = command.arg("sim").args(args.split(' ')).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
