@@ -262,6 +262,52 @@ fn peers_over_the_limit_are_told_others_and_turned_away() {
 }
 
 #[test]
+fn a_neighbour_that_prunes_is_told_ids_and_one_that_asks_is_pushed_to() {
+    let mut cluster = Cluster::new(1, 8, 0, 18);
+    let (source, neighbour) = (hostile(&mut cluster), hostile(&mut cluster));
+    let bring = |cluster: &mut Cluster, tx: &SignedTx| {
+        say(cluster, source, push(tx.clone()));
+        cluster.run(Duration::from_millis(10));
+        was_pushed(cluster, neighbour, tx)
+    };
+    let first = transfer(0, 0);
+    assert!(bring(&mut cluster, &first), "nothing is known yet");
+    say(&mut cluster, neighbour, Message::Prune(ids(&[&first])));
+    let second = transfer(1, 0);
+    assert!(!bring(&mut cluster, &second));
+    assert!(sent_to(&cluster, neighbour).contains(&Message::IHave(ids(&[&second]))));
+    // What was not pushed cannot be pruned: asking counts for more.
+    say(&mut cluster, neighbour, Message::IWant(ids(&[&second])));
+    say(&mut cluster, neighbour, Message::Prune(ids(&[&second])));
+    assert!(was_pushed(&cluster, neighbour, &second));
+    assert!(bring(&mut cluster, &transfer(2, 0)));
+    // Silence about that one is evidence, too.
+    cluster.run(Duration::from_secs(2));
+    for account in 3..6 {
+        assert!(bring(&mut cluster, &transfer(account, 0)));
+    }
+}
+
+#[test]
+fn third_copies_are_pruned_and_second_ones_of_long_transactions() {
+    let mut cluster = Cluster::new(1, 8, 0, 19);
+    let peers: Vec<_> = (0..3).map(|_| hostile(&mut cluster)).collect();
+    let long = {
+        let mut tx = transfer(1, 0).transaction().clone();
+        (tx.payload, tx.fee) = (vec![7; 2000].into(), 10_000);
+        tx.sign(&account_key(1)).unwrap()
+    };
+    for (tx, pruned) in [(transfer(0, 0), [false, false, true]), (long, [false, true, true])] {
+        for peer in &peers {
+            say(&mut cluster, *peer, push(tx.clone()));
+        }
+        cluster.run(Duration::from_millis(150));
+        let told = |peer| sent_to(&cluster, peer).contains(&Message::Prune(ids(&[&tx])));
+        assert_eq!([told(peers[0]), told(peers[1]), told(peers[2])], pruned);
+    }
+}
+
+#[test]
 fn a_congested_link_is_told_ids_when_it_drains() {
     let mut cluster = Cluster::new(1, 8, 0, 12);
     let peer = hostile(&mut cluster);
