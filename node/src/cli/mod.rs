@@ -39,6 +39,7 @@ pub use self::{
     genesis::{GenesisFileError, read_genesis},
     node_file::{NodeFile, NodeFileError},
     options::RunOptions,
+    output::{table, write},
 };
 
 /// A node that passes signed transactions on, and the commands to use one.

@@ -48,7 +48,7 @@ impl Output {
 }
 
 /// Writes to standard output. A reader that has gone away has read what it wanted.
-pub(super) fn write(bytes: &[u8]) -> Result<(), Failure> {
+pub fn write(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -59,7 +59,7 @@ pub(super) fn write(bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// A table with a line of titles.
-pub(super) fn table<const N: usize>(titles: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+pub fn table<const N: usize>(titles: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY).set_header(titles).add_rows(rows);
     table.trim_fmt()

@@ -1,11 +1,9 @@
 //! Results on standard output: tables for people, one JSON document for programs.
 
-use std::io::{self, ErrorKind, Write};
-
 use anyhow::Context;
-use comfy_table::{Table, presets};
 use serde::Serialize;
 use starling_node::cli::Failure;
+pub(super) use starling_node::cli::{table, write};
 
 /// Writes a result as a JSON document or as text.
 pub(super) fn result<T: Serialize>(json: bool, document: &T, text: impl FnOnce() -> String) -> Result<(), Failure> {
@@ -16,22 +14,4 @@ pub(super) fn result<T: Serialize>(json: bool, document: &T, text: impl FnOnce()
     };
     text.push('\n');
     write(text.as_bytes())
-}
-
-/// Writes to standard output. A reader that has gone away has read what it wanted.
-pub(super) fn write(bytes: &[u8]) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(anyhow::Error::new(error).context("cannot write to standard output").into())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A table with a line of titles.
-pub(super) fn table<const N: usize>(titles: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY).set_header(titles).add_rows(rows);
-    table.trim_fmt()
 }

@@ -39,8 +39,12 @@ const PRUNE_DELAY: Duration = Duration::from_millis(100);
 /// delays learning.
 const EVIDENCE_AFTER: Duration = Duration::from_millis(1500);
 
-/// Neighbours a transaction is announced to that it is not pushed to, drawn at random. More repair more at once; what
-/// they miss, a later reconciliation has to find.
+/// For how long transactions are gathered that are old enough to be looked back at. Longer makes fewer and longer
+/// announcements, and leaves whoever was missed by chance without for longer.
+const LOOK_BACK_EVERY: Duration = Duration::from_millis(500);
+
+/// Neighbours a transaction is announced to at once that it is not pushed to, drawn at random. More repair more in time;
+/// the others are told when it is looked back at, if they are not known to have it by then.
 const ANNOUNCED_TO: usize = 3;
 
 /// Announcements kept for a neighbour that is not draining its queue; the oldest give way.
@@ -255,7 +259,7 @@ impl Gossip {
         rng: &mut impl Rng,
         out: &mut impl FnMut(Output),
     ) -> Vec<Failover> {
-        self.learn_from_silence(now);
+        self.look_back(now, peers);
         if now >= self.epoch_ends {
             self.epoch_ends = now + LABEL_EPOCH;
             (self.labels, self.own_labels) = (rng.random(), rng.random());
@@ -288,21 +292,33 @@ impl Gossip {
 
     /// When [`Self::timeout`] next has work that cannot wait for something else to happen.
     pub(super) fn deadline(&self) -> Option<Time> {
-        [self.announce_at, self.prune_at, self.fetch.deadline()].into_iter().flatten().min()
+        [self.announce_at, self.prune_at, self.look_back_at(), self.fetch.deadline()].into_iter().flatten().min()
     }
 
-    /// Whoever was pushed to and did not object needed it.
-    fn learn_from_silence(&mut self, now: Time) {
+    /// Some time after it was passed on: whoever was pushed to and did not object needed it, and whoever is still not
+    /// known to have it is told of it, so that nobody is left out by chance.
+    fn look_back(&mut self, now: Time, peers: &mut Peers) {
+        if self.look_back_at().is_none_or(|at| at > now) {
+            return;
+        }
         while let Some(&(at, id)) = self.evidence.front()
             && at <= now
         {
             self.evidence.pop_front();
             let Some(entry) = self.seen.get(id) else { continue };
-            let (pushed, path) = (std::mem::take(&mut entry.pushed), entry.path);
-            for slot in pushed.slots() {
-                self.routes.learn(path, slot, true);
+            for slot in std::mem::take(&mut entry.pushed).slots() {
+                self.routes.learn(entry.path, slot, true);
+            }
+            let holders = entry.holders;
+            for (_, link) in peers.iter_mut().filter(|(_, link)| link.is_ready() && !holders.contains(link.slot)) {
+                announce(link, id);
+                self.announce_at = Some(now);
             }
         }
+    }
+
+    fn look_back_at(&self) -> Option<Time> {
+        self.evidence.front().map(|(at, _)| *at + LOOK_BACK_EVERY)
     }
 
     fn flush(&mut self, peer: NodeId, link: &mut Link, out: &mut impl FnMut(Output)) {
