@@ -9,8 +9,6 @@
 //! Each incoming link has tables of its own, so that one neighbour's labels, true or false, can neither change nor push
 //! out what was learned about another's.
 
-use std::num::NonZeroUsize;
-
 use lru::LruCache;
 use starling_wire::Labels;
 
@@ -57,7 +55,7 @@ const WORTH: f32 = 0.15;
 
 /// Contexts remembered for each incoming link, besides the link alone. Some hundred bytes each. About three are needed
 /// for each origin whose transactions come by that link.
-const MAX_CONTEXTS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+const MAX_CONTEXTS: usize = 1024;
 
 /// After so many first copies in a row from one context, it is taken to be dependable. Fewer give up the backup sooner,
 /// while routes still change.
@@ -138,7 +136,7 @@ impl Ingress {
     }
 
     fn context(&mut self, context: Context) -> &mut Row {
-        if self.contexts.len() >= MAX_CONTEXTS.get() && !self.contexts.contains(&context) {
+        if self.contexts.len() >= MAX_CONTEXTS && !self.contexts.contains(&context) {
             self.contexts.pop_lru();
         }
         self.contexts.get_or_insert_mut(context, Row::default)
@@ -279,12 +277,12 @@ mod tests {
             let [a, b, c, _] = i.to_le_bytes();
             routes.learn(Path { ingress: 4, labels: [a, b, c] }, 0, true);
         }
-        assert_eq!(routes.ingress(4).contexts.len(), MAX_CONTEXTS.get());
+        assert_eq!(routes.ingress(4).contexts.len(), MAX_CONTEXTS);
         assert!(!worth(&mut routes, WAY, 0));
     }
 
     #[test]
-    fn dependable_is_who_comes_first_three_times_running_and_unasked() {
+    fn dependable_is_who_comes_first_often_enough_running_and_unasked() {
         let mut routes = Routes::default();
         for _ in 0..DEPENDABLE_AFTER {
             assert!(!routes.is_dependable(WAY));
