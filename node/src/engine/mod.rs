@@ -73,6 +73,8 @@ pub struct Engine {
     unix_ms_at_start: u64,
     rng: ChaCha8Rng,
     peers: Peers,
+    /// By when neighbours must have said hello, in order of time.
+    hellos: VecDeque<(Time, NodeId)>,
     gossip: Gossip,
     overlay: Overlay,
     scores: Scores,
@@ -98,6 +100,7 @@ impl Engine {
             producer,
             unix_ms_at_start,
             peers: Peers::default(),
+            hellos: VecDeque::new(),
             gossip: Gossip::new(gossip, &mut rng),
             rng,
             overlay: Overlay::new(overlay, identity),
@@ -175,7 +178,10 @@ impl Engine {
             Input::Shutdown => self.shutdown(),
         }
         // Whatever happened, what is due is done: a driver that is behind with its timer delays nothing.
-        self.timeout(now);
+        if self.poll_timeout().is_some_and(|at| at <= now) {
+            self.timeout(now);
+        }
+        self.sync(now);
     }
 
     /// The next thing the driver must do.
@@ -185,9 +191,8 @@ impl Engine {
 
     /// When [`Input::Timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let silent = self.peers.iter().filter(|(_, link)| !link.ready && !link.closing);
-        let hello = silent.map(|(_, link)| link.since + HELLO_TIMEOUT).min();
-        let overlay = (!self.stopping).then(|| self.overlay.deadline(&self.peers));
+        let hello = self.hellos.front().map(|(at, _)| *at);
+        let overlay = (!self.stopping).then(|| self.overlay.deadline());
         [self.gossip.deadline(), self.scores.deadline(), self.chain.deadline(), self.next_production, hello]
             .into_iter()
             .chain([overlay, self.pool.next_expiry().map(Time::after)])
@@ -206,20 +211,16 @@ impl Engine {
         if !self.stopping {
             self.keep_links(now);
         }
-        let silent: Vec<NodeId> = self
-            .peers
-            .iter()
-            .filter(|(_, link)| !link.ready && !link.closing && link.since + HELLO_TIMEOUT <= now)
-            .map(|(peer, _)| *peer)
-            .collect();
-        for peer in silent {
-            self.close(peer, None);
+        while let Some((_, peer)) = self.hellos.pop_front_if(|(at, _)| *at <= now) {
+            // It may have left and come back meanwhile.
+            if self.peers.get(&peer).is_some_and(|link| !link.ready && link.since + HELLO_TIMEOUT <= now) {
+                self.close(peer, None);
+            }
         }
         self.stats.expired += self.pool.expire(now.since_start()).len() as u64;
         if self.next_production.is_some_and(|time| time <= now) {
             self.produce(now);
         }
-        self.sync(now);
     }
 
     // Links.
@@ -240,6 +241,7 @@ impl Engine {
             self.outputs.push_back(Output::Disconnect { peer });
             return;
         }
+        self.hellos.push_back((now + HELLO_TIMEOUT, peer));
         let hello = Hello {
             version: PROTOCOL_VERSION,
             network: self.genesis.network,

@@ -69,7 +69,8 @@ pub(super) struct Overlay {
     dialling: BTreeMap<NodeId, Time>,
     bootstrap_failures: u32,
     bootstrap_not_before: Time,
-    next_look: Time,
+    /// When to look for more links; `None` while there are enough.
+    next_look: Option<Time>,
     look_wait: Duration,
     next_refresh: Time,
 }
@@ -84,7 +85,7 @@ impl Overlay {
             dialling: BTreeMap::new(),
             bootstrap_failures: 0,
             bootstrap_not_before: Time::ZERO,
-            next_look: Time::ZERO,
+            next_look: Some(Time::ZERO),
             look_wait: SEEK_EVERY,
             next_refresh: Time::ZERO + REFRESH_EVERY,
         }
@@ -190,12 +191,13 @@ impl Overlay {
             self.next_refresh = now + REFRESH_EVERY;
             plan.ask = peers.ready().map(|(peer, _)| *peer).choose(rng);
         }
-        if now < self.next_look {
+        if self.next_look.is_none_or(|at| at > now) {
             return plan;
         }
-        self.next_look = now + self.look_wait;
+        let outgoing = peers.count(Direction::Outgoing);
+        self.next_look = (outgoing < self.config.dials).then(|| now + self.look_wait);
         self.dialling.retain(|_, until| *until > now);
-        let missing = self.config.dials.saturating_sub(peers.count(Direction::Outgoing) + self.dialling.len());
+        let missing = self.config.dials.saturating_sub(outgoing + self.dialling.len());
         if missing == 0 {
             return plan;
         }
@@ -215,7 +217,7 @@ impl Overlay {
         }
         if plan.dial.len() < missing {
             plan.ask = plan.ask.or_else(|| peers.ready().map(|(peer, _)| *peer).choose(rng));
-            if peers.count(Direction::Outgoing) == 0
+            if outgoing == 0
                 && self.dialling.is_empty()
                 && now >= self.bootstrap_not_before
                 && let Some(address) = self.config.bootstrap.choose(rng)
@@ -229,19 +231,13 @@ impl Overlay {
     }
 
     /// When [`Self::timeout`] next has work.
-    pub(super) fn deadline(&self, peers: &Peers) -> Time {
-        let enough = peers.count(Direction::Outgoing) >= self.config.dials;
-        if enough || !self.wants_look() { self.next_refresh } else { self.next_refresh.min(self.next_look) }
+    pub(super) fn deadline(&self) -> Time {
+        self.next_look.map_or(self.next_refresh, |look| look.min(self.next_refresh))
     }
 
     fn look_soon(&mut self, now: Time) {
         self.look_wait = SEEK_EVERY;
-        self.next_look = self.next_look.min(now);
-    }
-
-    /// Whether there is anything to look for neighbours in.
-    fn wants_look(&self) -> bool {
-        !self.book.is_empty() || !self.config.bootstrap.is_empty()
+        self.next_look = Some(self.next_look.map_or(now, |look| look.min(now)));
     }
 }
 
