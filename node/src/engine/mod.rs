@@ -87,6 +87,8 @@ pub struct Engine {
     stopping: bool,
     stats: Stats,
     outputs: VecDeque<Output>,
+    /// When there is next something to do without an input.
+    due: Option<Time>,
 }
 
 impl Engine {
@@ -112,6 +114,7 @@ impl Engine {
             stopping: false,
             stats: Stats::default(),
             outputs: VecDeque::new(),
+            due: Some(Time::ZERO),
             genesis,
         }
     }
@@ -178,10 +181,11 @@ impl Engine {
             Input::Shutdown => self.shutdown(),
         }
         // Whatever happened, what is due is done: a driver that is behind with its timer delays nothing.
-        if self.poll_timeout().is_some_and(|at| at <= now) {
+        if self.due.is_some_and(|at| at <= now) {
             self.timeout(now);
         }
         self.sync(now);
+        self.due = self.next_due();
     }
 
     /// The next thing the driver must do.
@@ -191,6 +195,10 @@ impl Engine {
 
     /// When [`Input::Timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Time> {
+        self.due
+    }
+
+    fn next_due(&self) -> Option<Time> {
         let hello = self.hellos.front().map(|(at, _)| *at);
         let overlay = (!self.stopping).then(|| self.overlay.deadline());
         [self.gossip.deadline(), self.scores.deadline(), self.chain.deadline(), self.next_production, hello]

@@ -20,6 +20,15 @@ const INITIAL_RTT: Duration = Duration::from_millis(200);
 pub(super) struct Mask(u64);
 
 impl Mask {
+    /// One link.
+    pub(super) fn of(slot: u8) -> Self {
+        Self(1 << slot)
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     pub(super) fn insert(&mut self, slot: u8) {
         self.0 |= 1 << slot;
     }
@@ -34,7 +43,12 @@ impl Mask {
 
     /// The slots in it, in order.
     pub(super) fn slots(self) -> impl Iterator<Item = u8> {
-        (0..MAX_LINKS as u8).filter(move |slot| self.contains(*slot))
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let slot = (left != 0).then(|| left.trailing_zeros() as u8);
+            left &= left.wrapping_sub(1);
+            slot
+        })
     }
 }
 
@@ -188,5 +202,8 @@ mod tests {
         mask.insert(0);
         mask.remove(0);
         assert!(mask.contains(63) && !mask.contains(0));
+        mask.insert(5);
+        assert_eq!(mask.slots().collect::<Vec<_>>(), [5, 63]);
+        assert!(Mask::default().is_empty() && !Mask::of(0).is_empty());
     }
 }

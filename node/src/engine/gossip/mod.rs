@@ -24,7 +24,7 @@ use self::{
 use super::{
     config::GossipConfig,
     io::Output,
-    peers::{Link, MAX_LINKS, Peers},
+    peers::{Link, MAX_LINKS, Mask, Peers},
     time::Time,
 };
 
@@ -234,7 +234,7 @@ impl Gossip {
         let had = entry.holders.contains(slot);
         entry.holders.insert(slot);
         if !had {
-            self.routes.learn(entry.path, slot, true);
+            self.routes.learn(entry.path, Mask::of(slot), true);
         }
         had
     }
@@ -246,7 +246,7 @@ impl Gossip {
                 && entry.pushed.contains(slot)
             {
                 entry.pushed.remove(slot);
-                self.routes.learn(entry.path, slot, false);
+                self.routes.learn(entry.path, Mask::of(slot), false);
             }
         }
     }
@@ -306,9 +306,7 @@ impl Gossip {
         {
             self.evidence.pop_front();
             let Some(entry) = self.seen.get(id) else { continue };
-            for slot in std::mem::take(&mut entry.pushed).slots() {
-                self.routes.learn(entry.path, slot, true);
-            }
+            self.routes.learn(entry.path, std::mem::take(&mut entry.pushed), true);
             let holders = entry.holders;
             for (_, link) in peers.iter_mut().filter(|(_, link)| link.is_ready() && !holders.contains(link.slot)) {
                 announce(link, id);

@@ -12,7 +12,7 @@
 use lru::LruCache;
 use starling_wire::Labels;
 
-use super::super::peers::MAX_LINKS;
+use super::super::peers::{MAX_LINKS, Mask};
 
 /// The way a transaction came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,8 +77,11 @@ struct Row {
 }
 
 impl Row {
-    fn learn(&mut self, slot: u8, sample: f32, max_weight: u8) {
-        let slot = usize::from(slot);
+    fn learn(&mut self, slots: Mask, sample: f32, max_weight: u8) {
+        slots.slots().for_each(|slot| self.learn_one(slot.into(), sample, max_weight));
+    }
+
+    fn learn_one(&mut self, slot: usize, sample: f32, max_weight: u8) {
         if self.cells.len() <= slot {
             self.cells.resize(slot + 1, Cell::default());
         }
@@ -172,16 +175,16 @@ impl Routes {
         estimates
     }
 
-    /// Takes in whether a push on a link, of a transaction that came this way, was of use.
-    pub(super) fn learn(&mut self, path: Path, slot: u8, useful: bool) {
-        if path.ingress == LOST {
+    /// Takes in whether pushes on some links, of a transaction that came this way, were of use.
+    pub(super) fn learn(&mut self, path: Path, slots: Mask, useful: bool) {
+        if path.ingress == LOST || slots.is_empty() {
             return;
         }
         let sample = if useful { 1.0 } else { 0.0 };
         let ingress = self.ingress(path.ingress);
-        ingress.any.learn(slot, sample, MAX_WEIGHT[0]);
+        ingress.any.learn(slots, sample, MAX_WEIGHT[0]);
         for (context, max_weight) in contexts(path.labels).into_iter().zip(&MAX_WEIGHT[1..]) {
-            ingress.context(context).learn(slot, sample, *max_weight);
+            ingress.context(context).learn(slots, sample, *max_weight);
         }
     }
 
@@ -234,10 +237,10 @@ mod tests {
     fn what_is_unknown_is_pushed_and_what_is_pruned_is_not() {
         let mut routes = Routes::default();
         assert!(worth(&mut routes, WAY, 0));
-        routes.learn(WAY, 0, false);
+        routes.learn(WAY, Mask::of(0), false);
         assert!(!worth(&mut routes, WAY, 0), "one sample settles a way");
         assert!(worth(&mut routes, WAY, 1));
-        routes.learn(WAY, 0, true);
+        routes.learn(WAY, Mask::of(0), true);
         assert!(worth(&mut routes, WAY, 0), "and one pull reopens it");
     }
 
@@ -246,13 +249,13 @@ mod tests {
         let mut routes = Routes::default();
         let other = Path { labels: [1, 2, 4], ..WAY };
         for _ in 0..20 {
-            routes.learn(WAY, 0, false);
-            routes.learn(other, 0, true);
+            routes.learn(WAY, Mask::of(0), false);
+            routes.learn(other, Mask::of(0), true);
         }
         assert!(!worth(&mut routes, WAY, 0));
         assert!(worth(&mut routes, other, 0));
         for _ in 0..100 {
-            routes.learn(WAY, 1, false);
+            routes.learn(WAY, Mask::of(1), false);
         }
         assert!(!worth(&mut routes, Path { labels: [9, 9, 9], ..WAY }, 1), "the link alone says so");
         assert!(worth(&mut routes, Path { ingress: 4, ..WAY }, 1), "another link says nothing");
@@ -261,8 +264,8 @@ mod tests {
     #[test]
     fn a_lost_link_is_forgotten_both_ways() {
         let mut routes = Routes::default();
-        routes.learn(WAY, 0, false);
-        routes.learn(WAY, 1, false);
+        routes.learn(WAY, Mask::of(0), false);
+        routes.learn(WAY, Mask::of(1), false);
         routes.link_lost(0);
         assert!(worth(&mut routes, WAY, 0) && !worth(&mut routes, WAY, 1));
         routes.link_lost(WAY.ingress);
@@ -272,10 +275,10 @@ mod tests {
     #[test]
     fn contexts_are_bounded_and_one_neighbour_cannot_push_out_anothers() {
         let mut routes = Routes::default();
-        routes.learn(WAY, 0, false);
+        routes.learn(WAY, Mask::of(0), false);
         for i in 0..5000u32 {
             let [a, b, c, _] = i.to_le_bytes();
-            routes.learn(Path { ingress: 4, labels: [a, b, c] }, 0, true);
+            routes.learn(Path { ingress: 4, labels: [a, b, c] }, Mask::of(0), true);
         }
         assert_eq!(routes.ingress(4).contexts.len(), MAX_CONTEXTS);
         assert!(!worth(&mut routes, WAY, 0));

@@ -56,7 +56,7 @@ pub(in super::super) enum Receipt {
     Invalid,
 }
 
-/// The set of transactions seen lately, least recently used first to go.
+/// The set of transactions seen lately; the one whose last copy came longest ago is the first to go.
 #[derive(Debug)]
 pub(super) struct Seen(LruCache<ShortId, Entry>);
 
@@ -97,7 +97,7 @@ impl Seen {
 
     /// Notes that a neighbour announced it; says whether it is worth asking for.
     pub(super) fn announced(&mut self, now: Time, id: ShortId, slot: u8) -> bool {
-        match self.0.get_mut(&id) {
+        match self.get(id) {
             None => true,
             Some(entry) => {
                 entry.holders.insert(slot);
@@ -108,7 +108,7 @@ impl Seen {
 
     /// Notes a refusal, for good (`invalid`) or for a while.
     pub(super) fn refused(&mut self, now: Time, id: ShortId, invalid: bool) {
-        if let Some(entry) = self.0.get_mut(&id) {
+        if let Some(entry) = self.get(id) {
             entry.fate = if invalid { Fate::Invalid } else { Fate::RefusedUntil(now + RETRY_AFTER) };
         }
     }
@@ -118,9 +118,9 @@ impl Seen {
         self.0.pop(&id);
     }
 
-    /// What is remembered of a transaction.
+    /// What is remembered of a transaction. Only copies keep it from being forgotten: talk about it does not.
     pub(super) fn get(&mut self, id: ShortId) -> Option<&mut Entry> {
-        self.0.get_mut(&id)
+        self.0.peek_mut(&id)
     }
 
     /// A link is gone: its bit will name another neighbour.
