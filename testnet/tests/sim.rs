@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::LazyLock;
+
 use assert_cmd::Command;
 use serde_json::Value;
 
@@ -25,7 +27,8 @@ fn number(value: &Value) -> f64 {
 
 #[test]
 fn a_seed_decides_a_run_to_the_last_event() {
-    for relay in ["starling", "gossipsub", "plumtree", "ethereum", "bitcoin", "push", "push-pull"] {
+    let (labels, late) = ("starling --hostile false-labels@0.2", "starling --hostile late@0.2");
+    for relay in ["starling", labels, late, "gossipsub", "plumtree", "ethereum", "bitcoin", "push", "push-pull"] {
         let args = |seed: u64| format!("--relay {relay} --nodes 30 --dials 4 --rate 20 --duration 2s --seed {seed}");
         let first = without_wall(sim(&args(1)));
         assert_eq!(first, without_wall(sim(&args(1))), "{relay}");
@@ -76,6 +79,70 @@ fn halves_that_find_each_other_again_exchange_what_they_missed() {
     assert_eq!(report["delivery_ratio"], 1.0, "{report}");
 }
 
+/// A network small enough for a test, for long enough that routes are learned.
+fn attacked(more: &str) -> Value {
+    sim(&format!("--nodes 100 --rate 40 --duration 20s {more}"))
+}
+
+/// The same without hostile nodes.
+static HONEST: LazyLock<Value> = LazyLock::new(|| attacked(""));
+
+/// With every twentieth node hostile, the others get everything and in time. Gives the report with every second node
+/// hostile, in which the attack must show.
+fn stands(attack: &str) -> Value {
+    let report = attacked(&format!("--hostile {attack}@0.05"));
+    assert_eq!((&report["hostile"], &report["attack"], &report["crashed"]), (&5.into(), &attack.into(), &0.into()));
+    assert!(report["submitted"].as_u64().unwrap() < 800, "hostile nodes submit nothing");
+    assert_eq!(report["delivery_ratio"], 1.0, "{report}");
+    assert!(number(&report["stretch"]["p95"]) < 1.5, "{report}");
+    attacked(&format!("--hostile {attack}@0.5"))
+}
+
+/// Messages of a kind that an honest node gets for each transaction.
+fn frames(report: &Value, kind: &str) -> f64 {
+    let honest = number(&report["nodes"]) - number(&report["hostile"]);
+    number(&report["frames_by_kind"][kind]) / honest / number(&report["counted"])
+}
+
+/// Prunes for each push.
+fn prunes(report: &Value) -> f64 {
+    frames(report, "prune") / frames(report, "push")
+}
+
+#[test]
+fn false_labels_do_not_get_in_the_way() {
+    let half = stands("false-labels");
+    assert!(prunes(&half) > 1.15 * prunes(&HONEST), "where nothing can be learned, much is in vain: {half}");
+}
+
+#[test]
+fn prunes_of_everything_do_not_get_in_the_way() {
+    let half = stands("prune-all");
+    assert!(prunes(&half) > 1.5 * prunes(&HONEST), "{half}");
+}
+
+#[test]
+fn prunes_of_nothing_do_not_get_in_the_way() {
+    let half = stands("never-prune");
+    assert!(prunes(&half) < 0.7 * prunes(&HONEST), "{half}");
+}
+
+#[test]
+fn promises_that_are_never_kept_do_not_get_in_the_way() {
+    let half = stands("withhold");
+    assert!(frames(&half, "ihave") > 1.8 * frames(&HONEST, "ihave"), "{half}");
+    assert!(frames(&half, "push") < 0.95 * frames(&HONEST, "push"), "{half}");
+    assert!(number(&half["stretch"]["p95"]) > 1.5, "{half}");
+}
+
+#[test]
+fn pushes_that_come_late_do_not_get_in_the_way() {
+    let half = stands("late");
+    assert!(number(&half["stretch"]["p95"]) > 1.5, "{half}");
+    // Late is not never.
+    assert!(frames(&half, "push") > 0.95 * frames(&HONEST, "push"), "{half}");
+}
+
 #[test]
 fn several_relays_make_one_table_over_one_overlay() {
     let set = sim("--relay flood,push --nodes 30 --dials 4 --rate 20 --duration 2s");
@@ -100,6 +167,11 @@ fn what_makes_no_sense_is_refused_with_code_2() {
         "--relay fast",
         "--regions /nowhere.toml",
         "--crash 2@1s",
+        "--hostile late",
+        "--hostile late@2",
+        "--hostile polite@0.1",
+        "--hostile late@0.1 --relay flood",
+        "--hostile late@0.1 --relay all",
         "--loss 1.5",
         "--rate 10000 --duration 1h",
     ] {

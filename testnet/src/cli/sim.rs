@@ -11,7 +11,7 @@ use starling_wire::limits::MAX_TX;
 use super::{output, say};
 use crate::{
     load::{LoadSpec, MIN_TX_SIZE},
-    sim::{self, Crash, Distances, Faults, Origins, Partition, Plan, Rate, Regions, RelayKind, Scenario, Set},
+    sim::{self, Crash, Distances, Faults, Hostile, Origins, Partition, Plan, Rate, Regions, RelayKind, Scenario, Set},
 };
 
 /// Most nodes of a simulation: beyond it a run takes more memory than machines have.
@@ -23,11 +23,13 @@ const MAX_NODES: u64 = 100_000;
   starling-testnet sim
   starling-testnet sim --relay all --duration 40s
   starling-testnet sim --crash 0.2@40s --detect 3s --settle 40s --duration 80s --timeline
+  starling-testnet sim --hostile withhold@0.05 --duration 40s
   starling-testnet sim --nodes 10000 --origins 20 --rate 20 --duration 10s --json
 
 Nodes run the engine that ships, each message is encoded and decoded, and everything is drawn from the seed: a run can be \
 repeated exactly, and then has the same digest. Stretch is the time a transaction takes to a node by the delay of the \
-shortest path there through the overlay. All times are counted from the start of the load.")]
+shortest path there through the overlay. All times are counted from the start of the load. Hostile nodes submit nothing, \
+and the figures are about the others.")]
 pub(super) struct Options {
     /// Nodes
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(2..=MAX_NODES))]
@@ -75,6 +77,10 @@ pub(super) struct Options {
     /// Let two halves of the network be cut off from each other for a time, such as 40s..60s
     #[arg(long, value_name = "FROM..TO")]
     partition: Option<Partition>,
+    /// Let a share of the nodes mislead their neighbours, such as withhold@0.05: false-labels, prune-all, never-prune,
+    /// withhold or late
+    #[arg(long, value_name = "KIND@SHARE")]
+    hostile: Option<Hostile>,
     /// Print the figures of every ten seconds too
     #[arg(long)]
     timeline: bool,
@@ -111,6 +117,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
             crash: options.crash,
             detect: options.detect,
             partition: options.partition,
+            hostile: options.hostile,
         },
     })?;
     let mut relays: Vec<RelayKind> = Vec::new();
@@ -141,6 +148,10 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 fn check(options: &Options, load: &LoadSpec) -> Result<(), Failure> {
     if options.duration.is_zero() || options.duration > Duration::from_secs(3600) {
         return Err(Failure::usage("--duration must be above 0 and at most 1h"));
+    }
+    if options.hostile.is_some() && !options.relay.iter().all(|relay| matches!(relay, Relays::One(RelayKind::Starling)))
+    {
+        return Err(Failure::usage("--hostile is for the relay starling only: models of others have no hostile nodes"));
     }
     if options.settle.is_some_and(|settle| settle >= options.duration) {
         return Err(Failure::usage("--settle must be before the end of the load (--duration)"));

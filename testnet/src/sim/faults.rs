@@ -1,9 +1,12 @@
-//! What goes wrong in a run: nodes that crash, messages that are lost, a network that falls apart for a while.
+//! What goes wrong in a run: nodes that crash or are hostile, messages that are lost, a network that falls apart for a
+//! while.
 
 use std::{str::FromStr, time::Duration};
 
-use rand::{SeedableRng, seq::SliceRandom};
+use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
+
+use super::hostile::Hostile;
 
 /// `FRACTION@TIME`: so many of the nodes stop at that time, without a word.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,11 +72,13 @@ pub(crate) struct Faults {
     pub(crate) detect: Duration,
     /// Halves that are cut off from each other.
     pub(crate) partition: Option<Partition>,
+    /// Nodes that mislead their neighbours.
+    pub(crate) hostile: Option<Hostile>,
 }
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { loss: 0.0, crash: None, detect: Duration::from_secs(3), partition: None }
+        Self { loss: 0.0, crash: None, detect: Duration::from_secs(3), partition: None, hostile: None }
     }
 }
 
@@ -84,23 +89,38 @@ pub(crate) struct Victims {
     pub(crate) dead: Vec<bool>,
     /// Nodes on the other side of the partition.
     pub(crate) far: Vec<bool>,
+    /// Nodes that mislead their neighbours. They submit nothing, so that the figures are about honest traffic.
+    pub(crate) hostile: Vec<bool>,
+    /// Nodes that the figures are about: those that neither stop nor are hostile.
+    pub(crate) counted: Vec<bool>,
 }
 
 impl Faults {
     /// Draws the nodes.
     pub(crate) fn victims(&self, nodes: usize, seed: u64) -> Victims {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(2);
-        let mut draw = |count: usize| {
-            let mut all: Vec<usize> = (0..nodes).collect();
-            all.shuffle(&mut rng);
-            let mut hit = vec![false; nodes];
-            all.into_iter().take(count).for_each(|node| hit[node] = true);
-            hit
-        };
-        let dead = self.crash.map_or(0.0, |crash| crash.fraction * nodes as f64).round() as usize;
-        Victims { dead: draw(dead), far: draw(nodes / 2) }
+        let share = |share: f64| (share * nodes as f64).round() as usize;
+        let mut rng = stream(seed, 2);
+        let dead = draw(nodes, self.crash.map_or(0, |crash| share(crash.fraction)), &mut rng);
+        let far = draw(nodes, nodes / 2, &mut rng);
+        let hostile = draw(nodes, self.hostile.map_or(0, |hostile| share(hostile.share)), &mut stream(seed, 6));
+        let counted = dead.iter().zip(&hostile).map(|(dead, hostile)| !dead && !hostile).collect();
+        Victims { dead, far, hostile, counted }
     }
+}
+
+fn stream(seed: u64, number: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(number);
+    rng
+}
+
+/// So many of the nodes.
+fn draw(nodes: usize, count: usize, rng: &mut impl Rng) -> Vec<bool> {
+    let mut all: Vec<usize> = (0..nodes).collect();
+    all.shuffle(rng);
+    let mut hit = vec![false; nodes];
+    all.into_iter().take(count).for_each(|node| hit[node] = true);
+    hit
 }
 
 #[cfg(test)]
@@ -123,10 +143,14 @@ mod tests {
 
     #[test]
     fn victims_are_as_many_as_asked_for() {
-        let faults = Faults { crash: Some("0.2@1s".parse().unwrap()), ..Faults::default() };
+        let (crash, hostile) = (Some("0.2@1s".parse().unwrap()), Some("late@0.1".parse().unwrap()));
+        let faults = Faults { crash, hostile, ..Faults::default() };
         let victims = faults.victims(50, 1);
         let count = |hit: &[bool]| hit.iter().filter(|hit| **hit).count();
-        assert_eq!((count(&victims.dead), count(&victims.far)), (10, 25));
+        assert_eq!((count(&victims.dead), count(&victims.far), count(&victims.hostile)), (10, 25, 5));
+        assert!((0..50).all(|node| victims.counted[node] != (victims.dead[node] || victims.hostile[node])));
+        let without = Faults { hostile: None, ..faults }.victims(50, 1);
+        assert_eq!((&without.dead, &without.far), (&victims.dead, &victims.far), "each is drawn by itself");
         assert_eq!(victims, faults.victims(50, 1));
         assert_ne!(victims, faults.victims(50, 2));
     }

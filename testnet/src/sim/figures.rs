@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     Scenario,
     distance::{Distances, UNREACHABLE},
+    faults::Victims,
     recorder::{BIN_US, NOT, Recorder},
 };
 
@@ -106,35 +107,36 @@ struct Gathering {
 /// What came of a run.
 #[derive(Debug)]
 pub(crate) struct Figures {
-    /// Transactions that count: they entered late enough, and at least one node that lives at the end has them.
+    /// Transactions that count: they entered late enough, and at least one node that counts has them.
     pub(crate) counted: u64,
-    /// Nodes that live at the end.
-    pub(crate) living: usize,
+    /// Nodes that count: they live at the end and are honest.
+    pub(crate) nodes: usize,
     /// Pairs of such transactions and nodes that came about.
     pub(crate) pairs: u64,
     /// Full copies of them that nodes received.
     pub(crate) copies: u64,
     /// From submission to each node but the origin.
     pub(crate) latency: Values,
-    /// From submission until a share of the living nodes had it, for each of [`COVERAGES`].
+    /// From submission until a share of the nodes had it, for each of [`COVERAGES`].
     pub(crate) coverage: [Values; COVERAGES.len()],
     /// For each node but the origin: time since submission by the delay of the shortest path.
     pub(crate) stretch: Values,
-    /// For each transaction that got to all living nodes: time of the last one by the longest of the shortest paths.
+    /// For each transaction that got to all nodes: time of the last one by the longest of the shortest paths.
     pub(crate) full_stretch: Values,
     /// All transactions by the time they entered.
     pub(crate) timeline: Vec<Bin>,
 }
 
 impl Figures {
-    /// Computes them. Where nodes crash, transactions that entered before count as if all links were there, later ones
-    /// as if the dead nodes were not. Those that enter while the network is parted have no stretch.
+    /// Computes them, about nodes that live and are honest only. Where nodes crash, transactions that entered before
+    /// count as if all links were there, later ones as if the dead nodes were not. Shortest paths do lead through
+    /// hostile nodes, as if they were honest. Transactions that enter while the network is parted have no stretch.
     pub(crate) fn new(scenario: &Scenario, record: &Recorder, distances: &mut Distances) -> anyhow::Result<Self> {
-        let dead = &scenario.victims.dead;
-        let living = dead.iter().filter(|dead| !**dead).count();
+        let Victims { dead, counted, .. } = &scenario.victims;
+        let nodes = counted.iter().filter(|counted| **counted).count();
         let mut figures = Self {
             counted: 0,
-            living,
+            nodes,
             pairs: 0,
             copies: 0,
             latency: Values::times()?,
@@ -154,11 +156,12 @@ impl Figures {
                 })
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let mut waits = Vec::with_capacity(living);
+        let mut waits = Vec::with_capacity(nodes);
         for (tx, entry) in scenario.catalog.entries.iter().enumerate() {
             let times = record.times_of(tx);
             waits.clear();
-            waits.extend(times.iter().zip(dead).filter(|(time, dead)| **time != NOT && !**dead).map(|(time, _)| *time));
+            let here = times.iter().zip(counted).filter(|(time, counted)| **counted && **time != NOT);
+            waits.extend(here.map(|(time, _)| *time));
             if waits.is_empty() {
                 continue;
             }
@@ -173,7 +176,7 @@ impl Figures {
                 figures.pairs += waits.len() as u64;
                 figures.copies += u64::from(record.copies[tx]);
                 for (share, values) in COVERAGES.into_iter().zip(&mut figures.coverage) {
-                    let needed = (share * living).div_ceil(100).max(1);
+                    let needed = (share * nodes).div_ceil(100).max(1);
                     if let Some(wait) = waits.get(needed - 1) {
                         values.time(*wait);
                     }
@@ -186,7 +189,7 @@ impl Figures {
             });
             let shortest = distances.from(&scenario.topology, entry.origin, after_crash);
             let mut longest = 0;
-            for (node, time) in times.iter().enumerate().filter(|(node, _)| !dead[*node] && *node != entry.origin) {
+            for (node, time) in times.iter().enumerate().filter(|(node, _)| counted[*node] && *node != entry.origin) {
                 if shortest[node] != UNREACHABLE {
                     longest = longest.max(shortest[node]);
                 }
@@ -204,7 +207,7 @@ impl Figures {
                     figures.stretch.stretch(*time, shortest[node]);
                 }
             }
-            if let Some(last) = waits.last().filter(|_| waits.len() == living && longest > 0 && !parted) {
+            if let Some(last) = waits.last().filter(|_| waits.len() == nodes && longest > 0 && !parted) {
                 bin.full_stretch.stretch(*last, longest);
                 if counts {
                     figures.full_stretch.stretch(*last, longest);
@@ -215,7 +218,7 @@ impl Figures {
             .iter()
             .enumerate()
             .map(|(number, bin)| {
-                let pairs = (bin.transactions * living as u64).max(1) as f64;
+                let pairs = (bin.transactions * nodes as u64).max(1) as f64;
                 let bytes = record.bin_bytes.get(number).copied().unwrap_or_default() as f64;
                 Bin {
                     from_s: (number as u64 * BIN_US / 1_000_000) as f64,

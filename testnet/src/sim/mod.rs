@@ -11,6 +11,7 @@ mod baseline;
 mod distance;
 mod faults;
 mod figures;
+mod hostile;
 mod link;
 mod plot;
 mod queue;
@@ -30,9 +31,9 @@ use clap::ValueEnum;
 use self::{
     baseline::{Bitcoin, Ethereum, Flood, Gossipsub, Plumtree, Push, PushPull},
     faults::Victims,
+    hostile::Node,
     recorder::Recorder,
     relay::Relay,
-    starling::Starling,
     topology::Topology,
     traffic::Catalog,
     world::{LOAD_START, World},
@@ -40,6 +41,7 @@ use self::{
 pub(crate) use self::{
     distance::Distances,
     faults::{Crash, Faults, Partition, time},
+    hostile::Hostile,
     link::Rate,
     plot::page,
     regions::Regions,
@@ -152,9 +154,7 @@ impl RelayKind {
 pub(crate) fn run(scenario: &Scenario, relay: RelayKind, distances: &mut Distances) -> anyhow::Result<Report> {
     let start = Instant::now();
     let record = match relay {
-        RelayKind::Starling => {
-            simulate(scenario, relay, Starling::nodes(&scenario.topology, &scenario.catalog, scenario.seed))
-        }
+        RelayKind::Starling => simulate(scenario, relay, Node::nodes(scenario)),
         RelayKind::Flood => simulate(scenario, relay, baseline::nodes::<Flood>(scenario)),
         RelayKind::Gossipsub => simulate(scenario, relay, baseline::nodes::<Gossipsub>(scenario)),
         RelayKind::Plumtree => simulate(scenario, relay, baseline::nodes::<Plumtree>(scenario)),

@@ -23,8 +23,8 @@ pub(crate) struct Count {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     nodes: usize,
-    /// Nodes that stop some time; what they receive and send does not count, as they do not.
-    dead: Vec<bool>,
+    /// Nodes that the figures are about; what others receive and send does not count.
+    counted: Vec<bool>,
     /// When each transaction enters, from the start of the load.
     at: Vec<u64>,
     /// From when on figures count, from the start of the load.
@@ -37,17 +37,17 @@ pub(crate) struct Recorder {
     pub(crate) kinds: Vec<&'static str>,
     /// What counts, received, by kind.
     pub(crate) counts: Vec<Count>,
-    /// What counts, received and sent, by node; nothing for nodes that stop.
+    /// What counts, received and sent, by node; nothing for nodes that do not count.
     pub(crate) loads: Vec<u64>,
     /// Bytes received per [`BIN_US`] of the load: a transaction's when it entered, others when they came.
     pub(crate) bin_bytes: Vec<u64>,
-    /// Whether each transaction was submitted: its origin was alive.
+    /// Whether each transaction was submitted: its origin was alive and honest.
     pub(crate) submitted: Vec<bool>,
     /// Submissions refused, by reason.
     pub(crate) rejected: BTreeMap<&'static str, u64>,
-    /// Transactions refused that neighbours sent.
+    /// Transactions that nodes that count refused of neighbours.
     pub(crate) refused: u64,
-    /// Neighbours banned.
+    /// Neighbours that nodes that count banned.
     pub(crate) banned: u64,
     /// Events.
     pub(crate) events: u64,
@@ -62,7 +62,7 @@ impl Recorder {
         let bins = scenario.load.duration.as_micros() as u64 / BIN_US + 1;
         Self {
             nodes,
-            dead: scenario.victims.dead.clone(),
+            counted: scenario.victims.counted.clone(),
             at: scenario.catalog.entries.iter().map(|entry| entry.at).collect(),
             settle: scenario.settle.as_micros() as u64,
             times: vec![NOT; nodes * txs],
@@ -108,7 +108,7 @@ impl Recorder {
 
     /// A message came. Those with transactions count with the first of these, others by the time.
     pub(super) fn received(&mut self, now: u64, node: usize, kind: usize, bytes: usize, payloads: &[u32]) {
-        if self.dead[node] {
+        if !self.counted[node] {
             return;
         }
         for tx in payloads {
@@ -128,14 +128,22 @@ impl Recorder {
     }
 
     pub(super) fn sent(&mut self, now: u64, node: usize, bytes: usize) {
-        if now >= LOAD_START + self.settle && !self.dead[node] {
+        if now >= LOAD_START + self.settle && self.counted[node] {
             self.loads[node] += bytes as u64;
         }
     }
 
-    /// Whether all nodes that live have a transaction, or none does.
-    pub(super) fn is_everywhere(&self, tx: u32, alive: impl Fn(usize) -> bool) -> bool {
-        let mut states = self.times_of(tx as usize).iter().enumerate().filter(|(node, _)| alive(*node));
+    pub(super) fn refused(&mut self, node: usize) {
+        self.refused += u64::from(self.counted[node]);
+    }
+
+    pub(super) fn banned(&mut self, node: usize) {
+        self.banned += u64::from(self.counted[node]);
+    }
+
+    /// Whether all nodes for which `matters` holds have a transaction, or none does.
+    pub(super) fn is_everywhere(&self, tx: u32, matters: impl Fn(usize) -> bool) -> bool {
+        let mut states = self.times_of(tx as usize).iter().enumerate().filter(|(node, _)| matters(*node));
         let first = states.next().is_some_and(|(_, time)| *time != NOT);
         states.all(|(_, time)| (*time != NOT) == first)
     }

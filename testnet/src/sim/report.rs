@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     RelayKind, Scenario,
     distance::Distances,
+    faults::Victims,
     figures::{Bin, COVERAGES, Figures, Quantiles, Values},
     recorder::{Count, Recorder},
 };
@@ -29,19 +30,23 @@ pub(crate) struct Report {
     origins: String,
     loss: f64,
     crashed: usize,
+    /// Nodes that mislead their neighbours.
+    hostile: usize,
+    /// What they do.
+    attack: Option<&'static str>,
     /// From when on figures count, in seconds from the start of the load.
     settle_s: f64,
     submitted: u64,
     rejected: u64,
     rejected_by_reason: BTreeMap<&'static str, u64>,
-    /// Transactions refused that neighbours sent.
+    /// Transactions that honest living nodes refused of neighbours.
     refused: u64,
-    /// Neighbours banned.
+    /// Neighbours that they banned.
     banned: u64,
     /// Transactions the figures are about.
     counted: u64,
-    /// Pairs of transaction and living node that came about, of all there should be. A transaction that no living node
-    /// has does not count.
+    /// Pairs of transaction and honest living node that came about, of all there should be. A transaction that no such
+    /// node has does not count.
     pub(crate) delivery_ratio: f64,
     latency_ms: Option<Latency>,
     coverage_ms: BTreeMap<String, Option<CoverageTimes>>,
@@ -107,10 +112,11 @@ impl Report {
         start: Instant,
     ) -> anyhow::Result<Self> {
         let figures = Figures::new(scenario, record, distances)?;
-        let pairs = (figures.counted * figures.living as u64).max(1) as f64;
+        let pairs = (figures.counted * figures.nodes as u64).max(1) as f64;
         let bytes: u64 = record.counts.iter().map(|count| count.bytes).sum();
-        let living = record.loads.iter().zip(&scenario.victims.dead).filter(|(_, dead)| !**dead);
-        let mut loads: Vec<u64> = living.map(|(load, _)| *load).collect();
+        let Victims { dead, hostile, counted, .. } = &scenario.victims;
+        let loads = record.loads.iter().zip(counted).filter(|(_, counted)| **counted);
+        let mut loads: Vec<u64> = loads.map(|(load, _)| *load).collect();
         loads.sort_unstable();
         let load =
             |quantile: usize| loads.get((loads.len() * quantile / 100).min(loads.len().saturating_sub(1))).copied();
@@ -139,7 +145,9 @@ impl Report {
             offered_tps: rounded(scenario.load.rate),
             origins: scenario.origins.to_string(),
             loss: scenario.faults.loss,
-            crashed: scenario.topology.nodes() - figures.living,
+            crashed: count(dead),
+            hostile: count(hostile),
+            attack: scenario.faults.hostile.map(|hostile| hostile.attack.name()),
             settle_s: rounded(scenario.settle.as_secs_f64()),
             submitted: record.submitted.iter().filter(|submitted| **submitted).count() as u64,
             rejected: record.rejected.values().sum(),
@@ -244,6 +252,9 @@ impl Report {
         if self.crashed > 0 {
             text += &format!(", {} nodes crash", self.crashed);
         }
+        if let Some(attack) = self.attack {
+            text += &format!(", {} nodes are hostile ({attack})", self.hostile);
+        }
         text
     }
 }
@@ -324,6 +335,10 @@ fn quantiles(values: Option<Quantiles>) -> String {
         Some(Quantiles { p50, p95, p99, max }) => format!("p50 {p50:.3}  p95 {p95:.3}  p99 {p99:.3}  max {max:.2}"),
         None => "unknown".to_owned(),
     }
+}
+
+fn count(hit: &[bool]) -> usize {
+    hit.iter().filter(|hit| **hit).count()
 }
 
 fn short(digest: &str) -> &str {

@@ -25,10 +25,18 @@ use super::{
 pub(crate) struct Frame(Bytes);
 
 impl Frame {
-    fn new(message: &Message) -> Self {
+    /// Encodes a message.
+    pub(super) fn new(message: &Message) -> Self {
         let mut bytes = BytesMut::new();
         message.encode(&mut bytes);
         Self(bytes.freeze())
+    }
+
+    /// The message again; `None` if the bytes are none.
+    pub(super) fn message(&self) -> Option<Message> {
+        let mut decoder = FrameDecoder::default();
+        decoder.extend(&self.0);
+        decoder.next_message().ok().flatten().map(|(message, _)| message)
     }
 }
 

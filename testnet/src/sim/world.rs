@@ -248,7 +248,7 @@ impl<'a, R: Relay> World<'a, R> {
 
     fn submit(&mut self, tx: u32) {
         let origin = self.scenario.catalog.entries[tx as usize].origin;
-        if self.bodies[origin].alive {
+        if self.bodies[origin].alive && !self.scenario.victims.hostile[origin] {
             self.hash(4, tx.into(), 0);
             self.record.submitted(tx);
             self.act(origin, |relay, cx| relay.submit(cx, tx));
@@ -288,8 +288,8 @@ impl<'a, R: Relay> World<'a, R> {
                 }
                 Action::Delivered { tx } => self.record.delivered(self.now, tx, node),
                 Action::Rejected { reason } => self.record.rejected(reason),
-                Action::Refused => self.record.refused += 1,
-                Action::Banned => self.record.banned += 1,
+                Action::Refused => self.record.refused(node),
+                Action::Banned => self.record.banned(node),
                 Action::Disconnect { slot } => {
                     // After what was queued is sent.
                     let arc = self.scenario.topology.arc(node, slot);
@@ -445,8 +445,9 @@ impl<'a, R: Relay> World<'a, R> {
     // The end.
 
     fn look(&mut self) {
+        let hostile = &self.scenario.victims.hostile;
         while self.complete < self.scenario.catalog.len()
-            && self.record.is_everywhere(self.complete as u32, |node| self.bodies[node].alive)
+            && self.record.is_everywhere(self.complete as u32, |node| self.bodies[node].alive && !hostile[node])
         {
             self.complete += 1;
         }
