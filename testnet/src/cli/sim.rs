@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use starling_mempool::PoolConfig;
-use starling_node::cli::Failure;
+use starling_node::{cli::Failure, engine::GossipConfig};
 use starling_wire::limits::MAX_TX;
 
 use super::{output, say};
@@ -65,6 +65,10 @@ pub(super) struct Options {
     /// What each link carries in each direction, in Mbit/s
     #[arg(long, value_name = "MBIT", default_value_t = 20.0, value_parser = positive)]
     bandwidth: f64,
+    /// Pushed copies of a transaction that Starling's nodes welcome: 2 has a backup for each, 1 costs fewer bytes
+    #[arg(long, value_name = "N", default_value_t = GossipConfig::default().redundancy,
+          value_parser = clap::value_parser!(u8).range(1..=8))]
+    redundancy: u8,
     /// Share of the messages that vanish, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     loss: f64,
@@ -112,6 +116,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         origins: options.origins,
         settle: options.settle.unwrap_or(options.duration / 2),
         rate: Rate::mbit(options.bandwidth),
+        gossip: GossipConfig { redundancy: options.redundancy },
         faults: Faults {
             loss: options.loss,
             crash: options.crash,

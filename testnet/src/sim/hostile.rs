@@ -222,10 +222,10 @@ pub(crate) struct Node {
 impl Node {
     /// The nodes of a scenario.
     pub(crate) fn nodes(scenario: &Scenario) -> Vec<Self> {
-        let Scenario { topology, catalog, faults, victims, seed, .. } = scenario;
+        let Scenario { topology, catalog, gossip, faults, victims, seed, .. } = scenario;
         let mut seeds = ChaCha8Rng::seed_from_u64(*seed);
         seeds.set_stream(7);
-        Starling::nodes(topology, catalog, *seed)
+        Starling::nodes(topology, catalog, gossip, *seed)
             .into_iter()
             .enumerate()
             .map(|(node, starling)| {

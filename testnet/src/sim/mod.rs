@@ -27,6 +27,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use starling_node::engine::GossipConfig;
 
 use self::{
     baseline::{Bitcoin, Ethereum, Flood, Gossipsub, Plumtree, Push, PushPull},
@@ -61,6 +62,8 @@ pub(crate) struct Scenario {
     /// From when on figures count, from the start of the load.
     settle: Duration,
     rate: Rate,
+    /// How the shipping engine relays.
+    gossip: GossipConfig,
     faults: Faults,
     victims: Victims,
     topology: Topology,
@@ -84,6 +87,8 @@ pub(crate) struct Plan {
     pub(crate) settle: Duration,
     /// How fast each link is.
     pub(crate) rate: Rate,
+    /// How the shipping engine relays.
+    pub(crate) gossip: GossipConfig,
     /// What goes wrong.
     pub(crate) faults: Faults,
 }
@@ -91,7 +96,7 @@ pub(crate) struct Plan {
 impl Scenario {
     /// Draws what is to be drawn.
     pub(crate) fn new(plan: Plan) -> anyhow::Result<Self> {
-        let Plan { nodes, dials, regions, load, origins, settle, rate, faults } = plan;
+        let Plan { nodes, dials, regions, load, origins, settle, rate, gossip, faults } = plan;
         Ok(Self {
             seed: load.seed,
             dials,
@@ -103,6 +108,7 @@ impl Scenario {
             origins,
             settle,
             rate,
+            gossip,
             faults,
         })
     }

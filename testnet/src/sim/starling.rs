@@ -78,7 +78,7 @@ pub(crate) struct Starling {
 
 impl Starling {
     /// The nodes of an overlay.
-    pub(crate) fn nodes(topology: &Topology, catalog: &Catalog, seed: u64) -> Vec<Self> {
+    pub(crate) fn nodes(topology: &Topology, catalog: &Catalog, gossip: &GossipConfig, seed: u64) -> Vec<Self> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(3);
         let ids: Vec<NodeId> = (0..topology.nodes()).map(|_| NodeId(bytes32(&mut rng))).collect();
@@ -88,7 +88,7 @@ impl Starling {
                 let mut slots: Vec<_> = peers.iter().enumerate().map(|(slot, id)| (*id, slot as u16)).collect();
                 slots.sort_unstable();
                 Self {
-                    engine: Engine::new(config(catalog), ids[node], bytes32(&mut rng)),
+                    engine: Engine::new(config(catalog, gossip.clone()), ids[node], bytes32(&mut rng)),
                     rtts: vec![Duration::ZERO; peers.len()],
                     peers,
                     slots,
@@ -170,12 +170,12 @@ fn bytes32(rng: &mut impl Rng) -> [u8; 32] {
 }
 
 /// The shipping defaults, but for the links, which the world makes.
-fn config(catalog: &Catalog) -> EngineConfig {
+fn config(catalog: &Catalog, gossip: GossipConfig) -> EngineConfig {
     EngineConfig {
         genesis: catalog.genesis.clone(),
         pool: PoolConfig::default(),
         overlay: OverlayConfig { dials: 0, max_incoming: MAX_DEGREE, ..OverlayConfig::default() },
-        gossip: GossipConfig::default(),
+        gossip,
         producer: None,
         unix_ms_at_start: 0,
     }
