@@ -1,4 +1,5 @@
-//! Pulling announced transactions: one request in flight for each, and the next announcer when one does not answer.
+//! Pulling announced transactions: one request in flight for each, and the next announcer when one does not answer or
+//! when another can answer sooner.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -22,9 +23,16 @@ const MAX_ALTERNATIVES: usize = 4;
 /// Added to two round trips before a request counts as unanswered: what a busy neighbour needs to look it up.
 const PATIENCE: Duration = Duration::from_millis(20);
 
+/// A later announcer is asked too if its answer is to be expected this much sooner than that of the one asked before: a
+/// copy in vain now and then, against a wait for an answer from the other side of the world.
+const SOONER: Duration = Duration::from_millis(5);
+
 #[derive(Debug)]
 struct Request {
     asked: NodeId,
+    /// When the answer should come.
+    expected: Time,
+    /// When it counts as broken.
     deadline: Time,
     others: VecDeque<NodeId>,
 }
@@ -52,8 +60,18 @@ impl Fetch {
     /// A neighbour announced what is wanted. Says whether to ask it now.
     pub(super) fn announced(&mut self, now: Time, id: ShortId, peer: NodeId, peers: &Peers) -> bool {
         if let Some(request) = self.requests.get_mut(&id) {
-            let known = request.asked == peer || request.others.contains(&peer);
-            if !known && request.others.len() < MAX_ALTERNATIVES {
+            if request.asked == peer || request.others.contains(&peer) {
+                return false;
+            }
+            if now + expected_rtt(&peer, peers) + SOONER < request.expected {
+                let mut others = std::mem::take(&mut request.others);
+                others.push_front(request.asked);
+                others.truncate(MAX_ALTERNATIVES);
+                self.take(id);
+                self.ask(now, id, peer, others, peers);
+                return true;
+            }
+            if request.others.len() < MAX_ALTERNATIVES {
                 request.others.push_back(peer);
             }
             return false;
@@ -112,9 +130,9 @@ impl Fetch {
     }
 
     fn ask(&mut self, now: Time, id: ShortId, peer: NodeId, others: VecDeque<NodeId>, peers: &Peers) {
-        let rtt = peers.get(&peer).map_or(Duration::ZERO, |link| link.expected_rtt());
+        let rtt = expected_rtt(&peer, peers);
         let deadline = now + rtt * 2 + PATIENCE;
-        self.requests.insert(id, Request { asked: peer, deadline, others });
+        self.requests.insert(id, Request { asked: peer, expected: now + rtt, deadline, others });
         self.deadlines.insert((deadline, id));
         *self.in_flight.entry(peer).or_default() += 1;
     }
@@ -130,6 +148,10 @@ impl Fetch {
         }
         Some(request)
     }
+}
+
+fn expected_rtt(peer: &NodeId, peers: &Peers) -> Duration {
+    peers.get(peer).map_or(Duration::ZERO, |link| link.expected_rtt())
 }
 
 #[cfg(test)]
@@ -173,6 +195,28 @@ mod tests {
         assert_eq!(fetch.expire(second, &peers), [Failover { id: ID, broken: node(2), next: None }]);
         assert_eq!(fetch.deadline(), None);
         assert!(fetch.in_flight.is_empty() && fetch.requests.is_empty());
+    }
+
+    #[test]
+    fn a_much_nearer_announcer_is_asked_too() {
+        let (mut fetch, mut peers) = (Fetch::default(), peers());
+        assert!(fetch.announced(Time::ZERO, ID, node(0), &peers));
+        peers.remove(&node(1));
+        peers.insert(Time::ZERO, node(1), Direction::Incoming);
+        let near = peers.get_mut(&node(1)).unwrap();
+        near.ready = true;
+        near.measured(Duration::from_millis(10));
+        // The first should answer after 40 ms.
+        let late = Time::ZERO + Duration::from_millis(30);
+        assert!(!fetch.announced(late, ID, node(1), &peers), "its answer is nearly there");
+        let (mut fetch, early) = (Fetch::default(), Time::ZERO + Duration::from_millis(20));
+        fetch.announced(Time::ZERO, ID, node(0), &peers);
+        assert!(fetch.announced(early, ID, node(1), &peers));
+        assert!(!fetch.announced(early, ID, node(1), &peers), "once");
+        let deadline = fetch.deadline().unwrap();
+        assert_eq!(deadline, early + Duration::from_millis(40));
+        let failover = Failover { id: ID, broken: node(1), next: Some(node(0)) };
+        assert_eq!(fetch.expire(deadline, &peers), [failover], "the first is not given up");
     }
 
     #[test]

@@ -43,9 +43,17 @@ const EVIDENCE_AFTER: Duration = Duration::from_millis(1500);
 /// announcements, and leaves whoever was missed by chance without for longer.
 const LOOK_BACK_EVERY: Duration = Duration::from_millis(500);
 
-/// Neighbours a transaction is announced to at once that it is not pushed to, drawn at random. More repair more in time;
-/// the others are told when it is looked back at, if they are not known to have it by then.
-const ANNOUNCED_TO: usize = 3;
+/// Neighbours that are not pushed a transaction are told of it at once if a push is more likely than this to be of use to
+/// them, while its way is new. In the README's simulation it shortens a cold start's last node from 1.21 to 1.14 times
+/// the shortest path; where ways are settled it would cost a tenth of all bytes for nothing.
+const ANNOUNCED_ABOVE: f32 = 0.02;
+
+/// Neighbours told of it at once in any case: those most likely to need it. More repair more in time; the others are told
+/// when it is looked back at, if they are not known to have it by then.
+const ANNOUNCED_TO: usize = 1;
+
+/// Others that are told at once, drawn at random: what is believed of neighbours may be wrong.
+const ANNOUNCED_TO_ANY: usize = 1;
 
 /// Announcements kept for a neighbour that is not draining its queue; the oldest give way.
 const MAX_LAZY: usize = 16 * 1024;
@@ -160,7 +168,7 @@ impl Gossip {
                 continue;
             }
             if !estimates.worth(link.slot) {
-                rest.push(*peer);
+                rest.push((*peer, estimates.of(link.slot)));
             } else if link.congested {
                 announce(link, id);
             } else {
@@ -169,7 +177,10 @@ impl Gossip {
                 out(Output::Send { peer: *peer, message: message.clone() });
             }
         }
-        for peer in rest.sample(rng, ANNOUNCED_TO) {
+        rest.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        let above = if estimates.way_is_known { 0 } else { rest.partition_point(|(_, e)| *e > ANNOUNCED_ABOVE) };
+        let (likely, others) = rest.split_at(above.max(ANNOUNCED_TO).min(rest.len()));
+        for (peer, _) in likely.iter().chain(others.sample(rng, ANNOUNCED_TO_ANY)) {
             if let Some(link) = peers.get_mut(peer) {
                 announce(link, id);
                 self.announce_at.get_or_insert(now + BATCH_DELAY);

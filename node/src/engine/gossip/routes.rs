@@ -91,7 +91,7 @@ impl Row {
     }
 
     fn correct(&self, estimates: &mut Estimates) {
-        for (cell, estimate) in self.cells.iter().zip(&mut estimates.0) {
+        for (cell, estimate) in self.cells.iter().zip(&mut estimates.useful) {
             if cell.weight > 0 {
                 let weight = f32::from(cell.weight);
                 *estimate = (weight * cell.useful + BACKOFF * *estimate) / (weight + BACKOFF);
@@ -106,14 +106,24 @@ impl Row {
     }
 }
 
-/// How useful a push would be, by the slot of the outgoing link.
+/// How useful a push would be.
 #[derive(Debug)]
-pub(super) struct Estimates([f32; MAX_LINKS]);
+pub(super) struct Estimates {
+    /// By the slot of the outgoing link.
+    useful: [f32; MAX_LINKS],
+    /// Whether transactions have come the very same way, with the same three labels, and were learned from.
+    pub(super) way_is_known: bool,
+}
 
 impl Estimates {
+    /// The probability that a push on a link is of use.
+    pub(super) fn of(&self, slot: u8) -> f32 {
+        self.useful[usize::from(slot)]
+    }
+
     /// Whether to push on a link.
     pub(super) fn worth(&self, slot: u8) -> bool {
-        self.0[usize::from(slot)] > WORTH
+        self.of(slot) > WORTH
     }
 }
 
@@ -164,12 +174,13 @@ impl Routes {
 
     /// How useful pushes of a transaction would be that came this way.
     pub(super) fn estimate(&mut self, path: Path) -> Estimates {
-        let mut estimates = Estimates([PRIOR; MAX_LINKS]);
+        let mut estimates = Estimates { useful: [PRIOR; MAX_LINKS], way_is_known: false };
         let ingress = self.ingress(path.ingress);
         ingress.any.correct(&mut estimates);
         for context in contexts(path.labels) {
             if let Some(row) = ingress.contexts.get(&context) {
                 row.correct(&mut estimates);
+                estimates.way_is_known = context.0 == 3 && !row.cells.is_empty();
             }
         }
         estimates
