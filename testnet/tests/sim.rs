@@ -37,6 +37,22 @@ fn a_seed_decides_a_run_to_the_last_event() {
 }
 
 #[test]
+fn threads_change_nothing_but_the_time_it_takes() {
+    let scenario =
+        "--nodes 40 --dials 4 --rate 20 --duration 4s --crash 0.2@1s --partition 2s..3s --detect 300ms --loss 0.01";
+    for relay in ["starling", "plumtree"] {
+        let on = |threads: &str| {
+            let mut command = Command::cargo_bin("starling-testnet").unwrap();
+            command.arg("sim").args(scenario.split_whitespace()).args(["--relay", relay, "--json"]);
+            let output = command.env("RAYON_NUM_THREADS", threads).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            without_wall(serde_json::from_slice(&output.stdout).unwrap())
+        };
+        assert_eq!(on("1"), on("3"), "{relay}");
+    }
+}
+
+#[test]
 fn flooding_is_as_fast_as_the_overlay_and_uses_every_link() {
     let report = sim("--relay flood --nodes 60 --dials 4 --rate 20 --duration 5s --settle 0");
     assert_eq!(report["schema"], "starling.sim/1");

@@ -9,6 +9,7 @@
 
 mod baseline;
 mod distance;
+mod event;
 mod faults;
 mod figures;
 mod hostile;
@@ -19,6 +20,7 @@ mod recorder;
 mod regions;
 mod relay;
 mod report;
+mod shard;
 mod starling;
 mod topology;
 mod traffic;
@@ -26,6 +28,7 @@ mod world;
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use clap::ValueEnum;
 use starling_node::engine::GossipConfig;
 
@@ -35,9 +38,10 @@ use self::{
     hostile::Node,
     recorder::Recorder,
     relay::Relay,
+    shard::LOAD_START,
     topology::Topology,
     traffic::Catalog,
-    world::{LOAD_START, World},
+    world::World,
 };
 pub(crate) use self::{
     distance::Distances,
@@ -168,13 +172,13 @@ pub(crate) fn run(scenario: &Scenario, relay: RelayKind, distances: &mut Distanc
         RelayKind::Bitcoin => simulate(scenario, relay, baseline::nodes::<Bitcoin>(scenario)),
         RelayKind::Push => simulate(scenario, relay, baseline::nodes::<Push>(scenario)),
         RelayKind::PushPull => simulate(scenario, relay, baseline::nodes::<PushPull>(scenario)),
-    };
+    }?;
     Report::new(scenario, relay, &record, distances, start)
 }
 
-fn simulate<R: Relay>(scenario: &Scenario, relay: RelayKind, nodes: Vec<R>) -> Recorder {
+fn simulate<R: Relay>(scenario: &Scenario, relay: RelayKind, nodes: Vec<R>) -> anyhow::Result<Recorder> {
     let bar = progress::bar(scenario.load_end() / 1000, relay.name());
-    let record = World::new(scenario, nodes).run(|now| bar.set_position(now / 1000));
+    let record = World::new(scenario, nodes, rayon::current_num_threads()).run(|now| bar.set_position(now / 1000));
     bar.finish_and_clear();
-    record
+    record.context("a world has at least one part")
 }

@@ -5,14 +5,14 @@ use std::{cmp::Ordering, collections::BinaryHeap};
 #[derive(Debug)]
 struct Entry<E> {
     time: u64,
-    sequence: u64,
+    order: u64,
     event: E,
 }
 
 impl<E> Ord for Entry<E> {
     fn cmp(&self, other: &Self) -> Ordering {
         // The heap gives the greatest first; the earliest is wanted.
-        (other.time, other.sequence).cmp(&(self.time, self.sequence))
+        (other.time, other.order).cmp(&(self.time, self.order))
     }
 }
 
@@ -36,8 +36,8 @@ const BUCKET_US: u64 = 64;
 /// Buckets; together they cover a second, longer than nearly any message is under way.
 const BUCKETS: usize = 1 << 14;
 
-/// Events by time; those of one time in the order in which they were added. A time may not be earlier than that of the
-/// event taken last.
+/// Events by time; those of one time by a number given with each. A time may not be earlier than that of the event taken
+/// last.
 ///
 /// Most events are a few hundred milliseconds ahead and there may be a million of them: one heap of all would miss the
 /// cache at each of its twenty levels. So the near future is a ring of unsorted buckets, and only the one whose time has
@@ -52,7 +52,6 @@ pub(crate) struct Queue<E> {
     near: usize,
     /// What is too far ahead for the ring.
     far: BinaryHeap<Entry<E>>,
-    sequence: u64,
 }
 
 impl<E> Queue<E> {
@@ -64,14 +63,12 @@ impl<E> Queue<E> {
             ring: (0..BUCKETS).map(|_| Vec::new()).collect(),
             near: 0,
             far: BinaryHeap::new(),
-            sequence: 0,
         }
     }
 
     /// Adds an event.
-    pub(crate) fn push(&mut self, time: u64, event: E) {
-        self.sequence += 1;
-        let entry = Entry { time, sequence: self.sequence, event };
+    pub(crate) fn push(&mut self, time: u64, order: u64, event: E) {
+        let entry = Entry { time, order, event };
         let bucket = time / BUCKET_US;
         if bucket <= self.current {
             self.due.push(entry);
@@ -83,11 +80,17 @@ impl<E> Queue<E> {
         }
     }
 
-    /// Takes the next event and its time.
-    pub(crate) fn pop(&mut self) -> Option<(u64, E)> {
+    /// When the next event is.
+    pub(crate) fn next_time(&mut self) -> Option<u64> {
         while self.due.is_empty() {
             self.advance()?;
         }
+        self.due.peek().map(|entry| entry.time)
+    }
+
+    /// Takes the next event and its time, if that is before `end`.
+    pub(crate) fn pop_before(&mut self, end: u64) -> Option<(u64, E)> {
+        self.next_time().filter(|time| *time < end)?;
         self.due.pop().map(|entry| (entry.time, entry.event))
     }
 
@@ -154,11 +157,13 @@ mod tests {
     #[test]
     fn earliest_first_and_in_order_among_equals() {
         let mut queue = Queue::new();
-        for (time, event) in [(5, 'a'), (3, 'b'), (5, 'c'), (4, 'd'), (5, 'e')] {
-            queue.push(time, event);
+        for (time, order, event) in [(5, 2, 'c'), (3, 9, 'b'), (5, 1, 'a'), (4, 5, 'd'), (5, 3, 'e')] {
+            queue.push(time, order, event);
         }
-        let all: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
-        assert_eq!(all, [(3, 'b'), (4, 'd'), (5, 'a'), (5, 'c'), (5, 'e')]);
+        let before: Vec<_> = std::iter::from_fn(|| queue.pop_before(5)).collect();
+        assert_eq!((before, queue.next_time()), (vec![(3, 'b'), (4, 'd')], Some(5)));
+        let rest: Vec<_> = std::iter::from_fn(|| queue.pop_before(u64::MAX)).collect();
+        assert_eq!(rest, [(5, 'a'), (5, 'c'), (5, 'e')]);
     }
 
     #[test]
@@ -172,18 +177,18 @@ mod tests {
         for number in 0..20_000_u64 {
             let range = [10, 1_000, 1_000_000, 3_000_000, 60_000_000][random(5) as usize];
             let time = now + random(range);
-            queue.push(time, number);
+            queue.push(time, number, number);
             expected.insert((time, number));
             if random(3) > 0 {
-                let (time, number) = queue.pop().unwrap();
+                let (time, number) = queue.pop_before(u64::MAX).unwrap();
                 assert_eq!(expected.pop_first(), Some((time, number)));
                 now = time;
             }
         }
         while let Some(next) = expected.pop_first() {
-            assert_eq!(queue.pop(), Some(next));
+            assert_eq!(queue.pop_before(u64::MAX), Some(next));
         }
-        assert_eq!(queue.pop(), None);
+        assert_eq!((queue.next_time(), queue.pop_before(u64::MAX)), (None, None));
     }
 
     #[test]

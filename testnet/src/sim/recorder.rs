@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Scenario, world::LOAD_START};
+use super::{Scenario, event::mix, shard::LOAD_START};
 
 /// Not delivered.
 pub(crate) const NOT: u32 = u32::MAX;
@@ -19,9 +19,40 @@ pub(crate) struct Count {
     pub(crate) bytes: u64,
 }
 
-/// The notes of one run.
+/// The nodes that one of several equal parts of the world holds: every so many-th.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Part {
+    /// Which part, from 0.
+    pub(super) number: usize,
+    /// How many parts there are.
+    pub(super) of: usize,
+}
+
+impl Part {
+    /// All of it.
+    const WHOLE: Self = Self { number: 0, of: 1 };
+
+    /// Whether a node belongs to it.
+    pub(super) fn holds(self, node: usize) -> bool {
+        node % self.of == self.number
+    }
+
+    /// A node's place among those of its part.
+    pub(super) fn place(self, node: usize) -> usize {
+        node / self.of
+    }
+
+    /// How many of all nodes belong to it.
+    fn count(self, nodes: usize) -> usize {
+        (nodes + self.of - 1 - self.number) / self.of
+    }
+}
+
+/// The notes of one run, or of what happened at some of its nodes.
 #[derive(Debug)]
 pub(crate) struct Recorder {
+    part: Part,
+    /// Nodes of the part.
     nodes: usize,
     /// Nodes that the figures are about; what others receive and send does not count.
     counted: Vec<bool>,
@@ -29,7 +60,7 @@ pub(crate) struct Recorder {
     at: Vec<u64>,
     /// From when on figures count, from the start of the load.
     settle: u64,
-    /// By transaction and then node: microseconds from its submission to its delivery, or [`NOT`].
+    /// By transaction and then node of the part: microseconds from its submission to its delivery, or [`NOT`].
     times: Vec<u32>,
     /// Full copies of each transaction that nodes received.
     pub(crate) copies: Vec<u32>,
@@ -39,6 +70,8 @@ pub(crate) struct Recorder {
     pub(crate) counts: Vec<Count>,
     /// What counts, received and sent, by node; nothing for nodes that do not count.
     pub(crate) loads: Vec<u64>,
+    /// What happened at each node, in short.
+    digests: Vec<u64>,
     /// Bytes received per [`BIN_US`] of the load: a transaction's when it entered, others when they came.
     pub(crate) bin_bytes: Vec<u64>,
     /// Whether each transaction was submitted: its origin was alive and honest.
@@ -51,16 +84,16 @@ pub(crate) struct Recorder {
     pub(crate) banned: u64,
     /// Events.
     pub(crate) events: u64,
-    /// Digest over them.
-    pub(crate) digest: String,
 }
 
 impl Recorder {
     /// Nothing is noted yet.
-    pub(crate) fn new(scenario: &Scenario, kinds: Vec<&'static str>) -> Self {
-        let (nodes, txs) = (scenario.topology.nodes(), scenario.catalog.len());
+    pub(super) fn new(scenario: &Scenario, kinds: Vec<&'static str>, part: Part) -> Self {
+        let all = scenario.topology.nodes();
+        let (nodes, txs) = (part.count(all), scenario.catalog.len());
         let bins = scenario.load.duration.as_micros() as u64 / BIN_US + 1;
         Self {
+            part,
             nodes,
             counted: scenario.victims.counted.clone(),
             at: scenario.catalog.entries.iter().map(|entry| entry.at).collect(),
@@ -69,15 +102,67 @@ impl Recorder {
             copies: vec![0; txs],
             counts: vec![Count::default(); kinds.len()],
             kinds,
-            loads: vec![0; nodes],
+            loads: vec![0; all],
+            digests: vec![0; all],
             bin_bytes: vec![0; bins as usize],
             submitted: vec![false; txs],
             rejected: BTreeMap::new(),
             refused: 0,
             banned: 0,
             events: 0,
-            digest: String::new(),
         }
+    }
+
+    /// The notes of all parts as those of the whole.
+    pub(super) fn whole(parts: Vec<Self>) -> Option<Self> {
+        let nodes = parts.iter().map(|part| part.nodes).sum();
+        let mut parts = parts.into_iter();
+        let first = parts.next()?;
+        if first.part == Part::WHOLE {
+            return Some(first);
+        }
+        let times = vec![NOT; nodes * first.at.len()];
+        let (part, count) = (first.part, first.nodes);
+        let mut whole = Self { part: Part::WHOLE, nodes, ..first };
+        let own = std::mem::replace(&mut whole.times, times);
+        whole.fill(part, count, &own);
+        for part in parts {
+            whole.fill(part.part, part.nodes, &part.times);
+            add(&mut whole.copies, &part.copies);
+            add(&mut whole.loads, &part.loads);
+            add(&mut whole.digests, &part.digests);
+            add(&mut whole.bin_bytes, &part.bin_bytes);
+            for (sum, count) in whole.counts.iter_mut().zip(&part.counts) {
+                sum.frames += count.frames;
+                sum.bytes += count.bytes;
+            }
+            for (sum, submitted) in whole.submitted.iter_mut().zip(&part.submitted) {
+                *sum |= submitted;
+            }
+            for (reason, count) in part.rejected {
+                *whole.rejected.entry(reason).or_default() += count;
+            }
+            whole.refused += part.refused;
+            whole.banned += part.banned;
+            whole.events += part.events;
+        }
+        Some(whole)
+    }
+
+    /// Enters the times of a part with so many nodes.
+    fn fill(&mut self, part: Part, nodes: usize, times: &[u32]) {
+        for (row, times) in self.times.chunks_mut(self.nodes.max(1)).zip(times.chunks(nodes.max(1))) {
+            row.iter_mut().skip(part.number).step_by(part.of).zip(times).for_each(|(to, from)| *to = *from);
+        }
+    }
+
+    /// A digest over everything that happened: equal for equal runs.
+    pub(crate) fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        self.digests.iter().for_each(|digest| {
+            hasher.update(&digest.to_le_bytes());
+        });
+        hasher.finalize().to_hex().to_string()
     }
 
     /// Whether a transaction counts.
@@ -90,6 +175,15 @@ impl Recorder {
         &self.times[tx * self.nodes..(tx + 1) * self.nodes]
     }
 
+    /// Something happened at a node.
+    pub(super) fn happened(&mut self, now: u64, node: usize, tag: u8, what: u64, more: u64) {
+        self.events += 1;
+        let digest = &mut self.digests[node];
+        for word in [now << 8 | u64::from(tag), what, more] {
+            *digest = mix(*digest ^ word);
+        }
+    }
+
     pub(super) fn submitted(&mut self, tx: u32) {
         self.submitted[tx as usize] = true;
     }
@@ -100,7 +194,7 @@ impl Recorder {
 
     pub(super) fn delivered(&mut self, now: u64, tx: u32, node: usize) {
         let tx = tx as usize;
-        let time = &mut self.times[tx * self.nodes + node];
+        let time = &mut self.times[tx * self.nodes + self.part.place(node)];
         if *time == NOT {
             *time = (now - LOAD_START - self.at[tx]).min(u64::from(NOT) - 1) as u32;
         }
@@ -141,15 +235,33 @@ impl Recorder {
         self.banned += u64::from(self.counted[node]);
     }
 
-    /// Whether all nodes for which `matters` holds have a transaction, or none does.
-    pub(super) fn is_everywhere(&self, tx: u32, matters: impl Fn(usize) -> bool) -> bool {
-        let mut states = self.times_of(tx as usize).iter().enumerate().filter(|(node, _)| matters(*node));
-        let first = states.next().is_some_and(|(_, time)| *time != NOT);
-        states.all(|(_, time)| (*time != NOT) == first)
+    /// Whether nodes have a transaction, and whether some lack it, of those of the part for which `matters` holds.
+    pub(super) fn has_and_lacks(&self, tx: usize, matters: impl Fn(usize) -> bool) -> (bool, bool) {
+        let times = self.times_of(tx).iter().enumerate();
+        let mattering = times.filter(|(place, _)| matters(place * self.part.of + self.part.number));
+        mattering.fold((false, false), |(has, lacks), (_, time)| (has || *time != NOT, lacks || *time == NOT))
     }
+}
 
-    pub(super) fn finish(&mut self, events: u64, digest: String) {
-        self.events = events;
-        self.digest = digest;
+fn add<T: Copy + std::ops::AddAssign>(sums: &mut [T], values: &[T]) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum += *value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_hold_all_nodes_once() {
+        for (nodes, of) in [(1, 1), (10, 3), (11, 3), (12, 3), (2, 4)] {
+            let parts: Vec<Part> = (0..of).map(|number| Part { number, of }).collect();
+            assert_eq!(parts.iter().map(|part| part.count(nodes)).sum::<usize>(), nodes);
+            for node in 0..nodes {
+                let holders: Vec<&Part> = parts.iter().filter(|part| part.holds(node)).collect();
+                assert!(holders.len() == 1 && holders[0].place(node) < holders[0].count(nodes));
+            }
+        }
     }
 }

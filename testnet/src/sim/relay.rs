@@ -9,7 +9,7 @@ use super::traffic::Catalog;
 pub(crate) const NEVER: u64 = u64::MAX;
 
 /// A message as the world sees it.
-pub(crate) trait Wire: Clone {
+pub(crate) trait Wire: Clone + Send {
     /// Its kind, as an index into [`Relay::kinds`].
     fn kind(&self) -> usize;
     /// Its length in bytes with framing, before encryption.
@@ -79,7 +79,7 @@ impl<M> Cx<'_, M> {
 }
 
 /// One node's side of a way to spread transactions.
-pub(crate) trait Relay {
+pub(crate) trait Relay: Send {
     /// What it sends.
     type Message: Wire;
 

@@ -177,7 +177,7 @@ impl Report {
             full_stretch: figures.full_stretch.quantiles(),
             timeline: figures.timeline,
             events: record.events,
-            digest: record.digest.clone(),
+            digest: record.digest(),
             wall_s: rounded(start.elapsed().as_secs_f64()),
         })
     }

@@ -12,7 +12,7 @@ mod gossipsub;
 mod plumtree;
 mod store;
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -73,7 +73,7 @@ enum Content {
     /// A transaction in full, and what the model counts with it (hops).
     Tx(u32, u16),
     /// Transactions by id, likewise.
-    Ids(Rc<[(u32, u16)]>),
+    Ids(Arc<[(u32, u16)]>),
     Nothing,
 }
 

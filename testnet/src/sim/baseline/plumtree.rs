@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    rc::Rc,
+    sync::Arc,
 };
 
 use super::{
@@ -168,7 +168,7 @@ impl Relay for Plumtree {
             self.dispatch_at = NEVER;
             for (slot, ids) in self.lazy.iter_mut().enumerate().filter(|(_, ids)| !ids.is_empty()) {
                 let bytes = (IDS_OVERHEAD + ID * ids.len()) as u32;
-                let content = Content::Ids(Rc::from(std::mem::take(ids)));
+                let content = Content::Ids(Arc::from(std::mem::take(ids)));
                 cx.send(slot, Packet { kind: IHAVE, bytes, content });
             }
         }
