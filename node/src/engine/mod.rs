@@ -370,6 +370,7 @@ impl Engine {
         if !link.ready && !matches!(message, Message::Hello(_) | Message::Goodbye(_)) {
             return self.blame(now, peer, Blame::Violation("a message before hello"));
         }
+        self.gossip.heard(now, link.slot);
         match message {
             Message::Hello(hello) => self.hello(now, peer, hello),
             Message::Goodbye(_) => self.goodbye(now, peer),

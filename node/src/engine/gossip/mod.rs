@@ -4,9 +4,11 @@
 //! a push with PRUNE, one that was not pushed to and is missing it asks with IWANT, and silence after a push means that it
 //! was of use. On the way that a transaction's like has come before, it is then pushed on few links and announced on some
 //! of the others. A second copy is welcome as a backup for small transactions, unless the first one's way has proven
-//! dependable. A neighbour whose queue is full is told ids only, and those wait until it drains.
+//! dependable. When several neighbours fall silent or go at once (see `outage`), pushes go to more neighbours until routes
+//! are learned anew. A neighbour whose queue is full is told ids only, and those wait until it drains.
 
 mod fetch;
+mod outage;
 mod routes;
 mod seen;
 
@@ -18,7 +20,8 @@ use starling_wire::{BoundedVec, Labels, Message, NodeId, ShortId, VerifiedTx};
 pub(super) use self::{fetch::Failover, seen::Receipt};
 use self::{
     fetch::Fetch,
-    routes::{LOCAL, Path, Routes},
+    outage::Outage,
+    routes::{LOCAL, Path, Routes, WORTH, WORTH_IN_OUTAGE},
     seen::Seen,
 };
 use super::{
@@ -76,6 +79,7 @@ pub(super) struct Gossip {
     seen: Seen,
     fetch: Fetch,
     routes: Routes,
+    outage: Outage,
     /// This node's bytes for its links, by slot.
     labels: [u8; MAX_LINKS],
     /// What its own transactions carry.
@@ -94,6 +98,7 @@ impl Gossip {
             seen: Seen::new(),
             fetch: Fetch::default(),
             routes: Routes::default(),
+            outage: Outage::new(),
             labels: rng.random(),
             own_labels: rng.random(),
             epoch_ends: Time::ZERO + LABEL_EPOCH,
@@ -101,6 +106,11 @@ impl Gossip {
             announce_at: None,
             prune_at: None,
         }
+    }
+
+    /// A message of any kind came.
+    pub(super) fn heard(&mut self, now: Time, slot: u8) {
+        self.outage.heard(now, slot);
     }
 
     /// A transaction was submitted here.
@@ -162,12 +172,13 @@ impl Gossip {
         let Some(entry) = self.seen.get(id) else { return };
         let estimates = self.routes.estimate(entry.path);
         let message = Message::Push { labels: onward(entry.path, &self.labels, self.own_labels), tx: (**tx).clone() };
+        let worth = if self.outage.is_on(now) { WORTH_IN_OUTAGE } else { WORTH };
         let mut rest = Vec::new();
         for (peer, link) in peers.iter_mut().filter(|(_, link)| link.is_ready()) {
             if entry.holders.contains(link.slot) {
                 continue;
             }
-            if !estimates.worth(link.slot) {
+            if estimates.of(link.slot) <= worth {
                 rest.push((*peer, estimates.of(link.slot)));
             } else if link.congested {
                 announce(link, id);
@@ -212,6 +223,7 @@ impl Gossip {
         rng: &mut impl Rng,
         out: &mut impl FnMut(Output),
     ) {
+        self.outage.link_lost(now, slot);
         self.seen.link_lost(slot);
         self.routes.link_lost(slot);
         self.labels[usize::from(slot)] = rng.random();

@@ -51,7 +51,13 @@ const MAX_WEIGHT: [u8; 4] = [50, 50, 4, 4];
 
 /// A push that is useful less often is not worth its bytes: the neighbour is told the id instead. A node that stops
 /// pushing learns of its mistake by a pull, so this may be well below one half; 0.05 to 0.3.
-const WORTH: f32 = 0.15;
+pub(super) const WORTH: f32 = 0.15;
+
+/// The same while several neighbours are missing: many whom they served now need what they did not need before. With 20 %
+/// of the nodes crashing at once, the last node (95th percentile over the next 40 s) comes after 1.11 times the shortest
+/// path instead of 1.66 times, for 4.9 copies instead of 2.7 in the first ten of them; 0.06 costs 4.1 and is as good at
+/// first, but slower for those whom no push reaches.
+pub(super) const WORTH_IN_OUTAGE: f32 = 0.03;
 
 /// Contexts remembered for each incoming link, besides the link alone. Some hundred bytes each. About three are needed
 /// for each origin whose transactions come by that link.
@@ -119,11 +125,6 @@ impl Estimates {
     /// The probability that a push on a link is of use.
     pub(super) fn of(&self, slot: u8) -> f32 {
         self.useful[usize::from(slot)]
-    }
-
-    /// Whether to push on a link.
-    pub(super) fn worth(&self, slot: u8) -> bool {
-        self.of(slot) > WORTH
     }
 }
 
@@ -241,7 +242,7 @@ mod tests {
     const WAY: Path = Path { ingress: 3, labels: [1, 2, 3] };
 
     fn worth(routes: &mut Routes, path: Path, slot: u8) -> bool {
-        routes.estimate(path).worth(slot)
+        routes.estimate(path).of(slot) > WORTH
     }
 
     #[test]
