@@ -23,7 +23,7 @@ mod tx;
 use std::{
     ffi::OsString,
     future::Future,
-    io::Write,
+    io::{self, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
 };
@@ -41,6 +41,7 @@ pub use self::{
     options::RunOptions,
     output::{table, write},
 };
+use crate::net::{self, MakeTransport};
 
 /// A node that passes signed transactions on, and the commands to use one.
 #[derive(Debug, Parser)]
@@ -105,6 +106,11 @@ enum Command {
 
 /// Runs the program. `args` starts with the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    main_with(args, net::transport)
+}
+
+/// Runs the program with another transport than the usual one for the node of `starling run`; see [`net::start`].
+pub fn main_with(args: impl IntoIterator<Item = OsString>, transport: impl MakeTransport) -> ExitCode {
     quiet_panics();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -114,21 +120,21 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { Kind::Usage as u8 } else { 0 });
         }
     };
-    match catch_unwind(AssertUnwindSafe(|| dispatch(cli))) {
+    match catch_unwind(AssertUnwindSafe(|| dispatch(cli, transport))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         // The hook has said what happened.
         Err(_fault) => ExitCode::from(Kind::Failed as u8),
         Ok(Err(failure)) => {
-            let _told = writeln!(std::io::stderr(), "error: {failure}");
+            let _told = writeln!(io::stderr(), "error: {failure}");
             failure.exit_code()
         }
     }
 }
 
-fn dispatch(cli: Cli) -> Result<(), Failure> {
+fn dispatch(cli: Cli, transport: impl MakeTransport) -> Result<(), Failure> {
     let output = Output::new(cli.json);
     match cli.command {
-        Command::Run(options) => run::run(*options),
+        Command::Run(options) => run::run(*options, transport),
         Command::Keys(command) => keys::run(command, output),
         Command::Genesis(command) => genesis::run(command, output),
         Command::Tx(command) => block_on(tx::run(command, output)),
@@ -159,8 +165,7 @@ fn quiet_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let what = panic.payload_as_str().unwrap_or("unknown");
-        let _told =
-            writeln!(std::io::stderr(), "error: a fault in the program itself, please report it: {what} ({place})");
+        let _told = writeln!(io::stderr(), "error: a fault in the program itself, please report it: {what} ({place})");
     }));
 }
 

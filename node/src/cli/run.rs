@@ -1,7 +1,7 @@
 //! `starling run`: a node from its options to its end.
 
 use std::{
-    io::{IsTerminal, Write},
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     engine::ProducerConfig,
-    net::{self, NodeConfig, NodeHandle},
+    net::{self, MakeTransport, NodeConfig, NodeHandle},
     rpc::{self, Cookie, RpcConfig, RpcServer},
 };
 
@@ -37,7 +37,7 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(4_300);
 const RUNTIME_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Runs a node until it is told to stop.
-pub(super) fn run(options: RunOptions) -> Result<(), Failure> {
+pub(super) fn run(options: RunOptions, transport: impl MakeTransport) -> Result<(), Failure> {
     let options = options.with_config_file()?;
     options.check()?;
     log(options.log.as_deref().unwrap_or(DEFAULT_LOG))?;
@@ -51,7 +51,7 @@ pub(super) fn run(options: RunOptions) -> Result<(), Failure> {
         .thread_name("starling")
         .build()
         .context("the system gives no threads to run on")?;
-    let result = runtime.block_on(node(&options, &dir, config));
+    let result = runtime.block_on(node(&options, &dir, config, transport));
     runtime.shutdown_timeout(RUNTIME_TIMEOUT);
     result
 }
@@ -93,10 +93,15 @@ fn prepare(options: &RunOptions, dir: &Path) -> Result<(DataDir, NodeConfig), Fa
 }
 
 /// The node's life. The directory stays locked all the while.
-async fn node(options: &RunOptions, dir: &DataDir, config: NodeConfig) -> Result<(), Failure> {
+async fn node(
+    options: &RunOptions,
+    dir: &DataDir,
+    config: NodeConfig,
+    transport: impl MakeTransport,
+) -> Result<(), Failure> {
     let mut stop = Stop::listen(options.until_stdin_closes).context("cannot listen for signals")?;
     let expects_links = !config.bootstrap.is_empty();
-    let (handle, mut task) = net::start(config, net::transport).await.map_err(|error| anyhow!("{error}"))?;
+    let (handle, mut task) = net::start(config, transport).await.map_err(|error| anyhow!("{error}"))?;
     let rpc_config = RpcConfig {
         address: options.rpc(),
         admin: options.rpc_admin.unwrap_or_default(),
@@ -126,7 +131,7 @@ async fn node(options: &RunOptions, dir: &DataDir, config: NodeConfig) -> Result
     tokio::select! {
         () = end(handle, server, task) => {}
         () = stop.signal() => {
-            let _told = writeln!(std::io::stderr(), "starling: forced to end at once");
+            let _told = writeln!(io::stderr(), "starling: forced to end at once");
             let _gone = NodeFile::remove(dir.path());
             std::process::exit(Kind::Interrupted as i32);
         }
@@ -149,7 +154,7 @@ fn announce(handle: &NodeHandle, server: &RpcServer, dir: &Path) -> Result<(), F
     let addresses: Vec<String> = file.addresses.iter().map(Multiaddr::to_string).collect();
     let line = format!("starling {} is up at {}, RPC at {}", file.id, addresses.join(" and "), file.rpc);
     file.write(dir).map_err(|error| anyhow!("{error}"))?;
-    let _told = writeln!(std::io::stderr(), "{line}");
+    let _told = writeln!(io::stderr(), "{line}");
     Ok(())
 }
 
@@ -179,10 +184,10 @@ fn log(filter: &str) -> Result<(), Failure> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         // It would report a closed standard error on standard error, and fail.
         .log_internal_errors(false)
-        .with_ansi(std::io::stderr().is_terminal() && !no_color)
+        .with_ansi(io::stderr().is_terminal() && !no_color)
         .try_init()
         .map_err(|error| anyhow!("cannot start the log: {error}").into())
 }

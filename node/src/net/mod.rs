@@ -40,7 +40,7 @@ pub use self::{
     counters::{Counters, Flow, FrameCount},
     identity::{NotEd25519, keypair, node_id, peer_id},
     trace::Delivery,
-    transport::{BoxedTransport, transport},
+    transport::{BoxedTransport, MakeTransport, transport},
 };
 use self::{
     driver::{Behaviour, Command, Driver},
@@ -202,7 +202,7 @@ impl NodeHandle {
 /// usual one.
 pub async fn start(
     config: NodeConfig,
-    transport: impl FnOnce(&libp2p::identity::Keypair, &Arc<Counters>) -> io::Result<BoxedTransport>,
+    transport: impl MakeTransport,
 ) -> Result<(NodeHandle, JoinHandle<()>), StartError> {
     let keypair = keypair(&config.key);
     let (id, peer) = (config.key.node(), keypair.public().to_peer_id());

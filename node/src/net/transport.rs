@@ -23,6 +23,12 @@ use super::counters::{Counters, Flow};
 /// What a node is given to listen and dial with.
 pub type BoxedTransport = Boxed<(PeerId, StreamMuxerBox)>;
 
+/// Builds a node's transport from its key and the counters that TCP's bytes are to be added to. Every such function is
+/// one.
+pub trait MakeTransport: FnOnce(&identity::Keypair, &Arc<Counters>) -> io::Result<BoxedTransport> {}
+
+impl<F: FnOnce(&identity::Keypair, &Arc<Counters>) -> io::Result<BoxedTransport>> MakeTransport for F {}
+
 /// TCP (noise, yamux) and QUIC, with names resolved by the system's DNS servers. TCP's bytes are counted below the
 /// encryption.
 pub fn transport(keypair: &identity::Keypair, counters: &Arc<Counters>) -> io::Result<BoxedTransport> {
