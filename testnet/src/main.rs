@@ -5,8 +5,10 @@
 //! command `node`, so that one build is all it takes.
 
 mod cli;
+mod figures;
 mod launch;
 mod load;
+mod map;
 mod measure;
 mod progress;
 mod sim;

@@ -1,6 +1,6 @@
 //! Options that several commands share, and the values they take.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use clap::Args;
 use starling_node::cli::Failure;
@@ -9,6 +9,7 @@ use starling_wire::limits::MAX_TX;
 use crate::{
     launch::{Manifest, Transport},
     load::{LoadSpec, MIN_TX_SIZE},
+    map::Regions,
 };
 
 /// Most nodes of a testnet. Each is a process; a machine that runs more of them is rare.
@@ -68,6 +69,16 @@ impl Traffic {
     pub(super) fn spec(&self, seed: u64) -> LoadSpec {
         LoadSpec { seed, rate: self.rate, duration: self.duration, tx_size: self.tx_size }
     }
+}
+
+/// The regions of a name: `earth`, or a file.
+pub(super) fn read_regions(name: &str) -> Result<Regions, Failure> {
+    if name == "earth" {
+        return Ok(Regions::earth()?);
+    }
+    let text = fs::read_to_string(name)
+        .map_err(|error| Failure::usage(format!("the region file {name} cannot be read: {error}")))?;
+    Regions::from_toml(&text).map_err(|error| Failure::usage(format!("the region file {name}: {error:#}")))
 }
 
 fn name(text: &str) -> Result<String, String> {

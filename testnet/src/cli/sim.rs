@@ -8,10 +8,11 @@ use starling_mempool::PoolConfig;
 use starling_node::{cli::Failure, engine::GossipConfig};
 use starling_wire::limits::MAX_TX;
 
-use super::{output, say};
+use super::{options::read_regions, output, say};
 use crate::{
     load::{LoadSpec, MIN_TX_SIZE},
-    sim::{self, Crash, Distances, Faults, Hostile, Origins, Partition, Plan, Rate, Regions, RelayKind, Scenario, Set},
+    map::{Distances, Rate, link},
+    sim::{self, Crash, Faults, Hostile, Origins, Partition, Plan, RelayKind, Scenario, Set},
 };
 
 /// Most nodes of a simulation: beyond it a run takes more memory than machines have.
@@ -63,7 +64,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "TIME", value_parser = sim::time)]
     settle: Option<Duration>,
     /// What each link carries in each direction, in Mbit/s
-    #[arg(long, value_name = "MBIT", default_value_t = 20.0, value_parser = positive)]
+    #[arg(long, value_name = "MBIT", default_value_t = link::MBIT, value_parser = positive)]
     bandwidth: f64,
     /// Pushed copies of a transaction that Starling's nodes welcome: 2 has a backup for each, 1 costs fewer bytes
     #[arg(long, value_name = "N", default_value_t = GossipConfig::default().redundancy,
@@ -111,7 +112,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let scenario = Scenario::new(Plan {
         nodes: options.nodes as usize,
         dials: options.dials.into(),
-        regions: regions(&options.regions)?,
+        regions: read_regions(&options.regions)?,
         load,
         origins: options.origins,
         settle: options.settle.unwrap_or(options.duration / 2),
@@ -170,15 +171,6 @@ fn check(options: &Options, load: &LoadSpec) -> Result<(), Failure> {
         )));
     }
     Ok(())
-}
-
-fn regions(name: &str) -> Result<Regions, Failure> {
-    if name == "earth" {
-        return Ok(Regions::earth()?);
-    }
-    let text = fs::read_to_string(name)
-        .map_err(|error| Failure::usage(format!("the region file {name} cannot be read: {error}")))?;
-    Regions::from_toml(&text).map_err(|error| Failure::usage(format!("the region file {name}: {error:#}")))
 }
 
 fn relay(text: &str) -> Result<Relays, String> {

@@ -52,13 +52,13 @@ impl Distances {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Place, *};
 
     #[test]
     fn shortest_paths_of_a_graph_made_by_hand() {
         // 0 - 1 - 2 is shorter than 0 - 2; 3 hangs on 2, faster there than back; 4 is alone.
         let links = [(0, 1, 10, 10), (1, 2, 15, 15), (0, 2, 40, 40), (2, 3, 5, 7)];
-        let topology = Topology::new(5, &links, vec![0; 5]);
+        let topology = Topology::new(5, &links, vec![Place { region: 0, access_us: 0 }; 5]);
         assert_eq!(dijkstra(&topology, 0, |_| true), [0, 10, 25, 30, UNREACHABLE]);
         assert_eq!(dijkstra(&topology, 3, |_| true), [32, 22, 7, 0, UNREACHABLE]);
         assert_eq!(dijkstra(&topology, 0, |node| node != 1), [0, UNREACHABLE, 40, 45, UNREACHABLE]);

@@ -9,6 +9,17 @@ pub(crate) const LOW: u64 = 64 * 1024;
 /// Bytes queued at most; a link whose queue grows longer is closed, as in `starling_node::net`.
 pub(crate) const MAX: u64 = 4 << 20;
 
+/// How fast links carry bytes unless somebody says otherwise, in Mbit/s each way.
+pub(crate) const MBIT: f64 = 20.0;
+
+/// Jitter of each message, up to this share of its link's delay.
+const JITTER: f64 = 0.05;
+
+/// A link's delay with the jitter of one message, in microseconds. `drawn` is a random number from 0 to 1.
+pub(crate) fn jittered(delay_us: u32, drawn: f64) -> u64 {
+    (f64::from(delay_us) * (1.0 + JITTER * drawn)) as u64
+}
+
 /// How fast links carry bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Rate {

@@ -1,15 +1,13 @@
 //! The overlay: which nodes there are, where they are, and who is linked with whom.
 
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::regions::Regions;
+use super::regions::{Place, Regions};
 
-/// Links a node has at most, those opened by others included: what an engine keeps.
+/// Links a node has at most, those opened by others included: what an engine keeps, and what nodes of a planned overlay
+/// are told to accept.
 pub(crate) const MAX_DEGREE: usize = 64;
-
-/// Delay that a node's access line adds at its end of every link, in microseconds, drawn for each node from this range.
-const ACCESS_US: std::ops::RangeInclusive<u32> = 1_000..=10_000;
 
 /// One direction of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +31,8 @@ pub(crate) struct Topology {
     pub(crate) arcs: Vec<Arc>,
     /// Where each node's begin in `arcs`, and the end.
     first: Vec<u32>,
-    /// Which region each node is in.
-    pub(crate) regions: Vec<u16>,
+    /// Where each node is.
+    pub(crate) places: Vec<Place>,
 }
 
 impl Topology {
@@ -42,8 +40,7 @@ impl Topology {
     /// at most.
     pub(crate) fn random(regions: &Regions, nodes: usize, dials: usize, seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let places: Vec<u16> = (0..nodes).map(|_| draw(regions, &mut rng)).collect();
-        let access: Vec<u32> = (0..nodes).map(|_| rng.random_range(ACCESS_US)).collect();
+        let places = regions.places(nodes, &mut rng);
         let mut neighbours: Vec<Vec<u32>> = vec![Vec::new(); nodes];
         let mut links = Vec::with_capacity(nodes * dials);
         for node in 0..nodes {
@@ -60,10 +57,8 @@ impl Topology {
                 }
                 neighbours[node].push(other as u32);
                 neighbours[other].push(node as u32);
-                let delay = |from: usize, to: usize| {
-                    regions.delay_us(places[from].into(), places[to].into()) + access[from] + access[to]
-                };
-                links.push((node as u32, other as u32, delay(node, other), delay(other, node)));
+                let way = |from: usize, to: usize| regions.way_us(places[from], places[to]);
+                links.push((node as u32, other as u32, way(node, other), way(other, node)));
                 missing -= 1;
             }
         }
@@ -71,7 +66,7 @@ impl Topology {
     }
 
     /// From links, each given as opener, other end, and the delays there and back in microseconds.
-    pub(crate) fn new(nodes: usize, links: &[(u32, u32, u32, u32)], regions: Vec<u16>) -> Self {
+    pub(crate) fn new(nodes: usize, links: &[(u32, u32, u32, u32)], places: Vec<Place>) -> Self {
         let mut degree = vec![0_u32; nodes];
         for (a, b, ..) in links {
             degree[*a as usize] += 1;
@@ -93,7 +88,7 @@ impl Topology {
             arcs[at as usize] = Arc { from: a, to: b, reverse, delay_us: there, outgoing: true };
             arcs[reverse as usize] = Arc { from: b, to: a, reverse: at, delay_us: back, outgoing: false };
         }
-        Self { arcs, first, regions }
+        Self { arcs, first, places }
     }
 
     /// How many nodes there are.
@@ -115,18 +110,6 @@ impl Topology {
     pub(crate) fn slot(&self, arc: usize) -> usize {
         arc - self.first[self.arcs[arc].from as usize] as usize
     }
-}
-
-fn draw(regions: &Regions, rng: &mut impl Rng) -> u16 {
-    let total: f64 = regions.regions.iter().map(|region| region.weight).sum();
-    let mut left = rng.random_range(0.0..total);
-    for (number, region) in regions.regions.iter().enumerate() {
-        if left < region.weight {
-            return number as u16;
-        }
-        left -= region.weight;
-    }
-    (regions.regions.len() - 1) as u16
 }
 
 #[cfg(test)]
@@ -152,7 +135,11 @@ mod tests {
                 assert!(arc.delay_us == back.delay_us && back.outgoing != arc.outgoing && arc.to != arc.from);
             }
         }
-        assert_eq!(topology.regions.iter().collect::<BTreeSet<_>>().len(), 8, "every region has a node");
+        assert_eq!(
+            topology.places.iter().map(|place| place.region).collect::<BTreeSet<_>>().len(),
+            8,
+            "every region has a node"
+        );
     }
 
     #[test]

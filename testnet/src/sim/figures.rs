@@ -1,84 +1,19 @@
 //! Figures from what was noted in a run: latency, coverage, stretch.
 
-use anyhow::Context;
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{
     Scenario,
-    distance::{Distances, UNREACHABLE},
     faults::Victims,
     recorder::{BIN_US, NOT, Recorder},
+};
+use crate::{
+    figures::{Quantiles, Values, rounded},
+    map::{Distances, UNREACHABLE},
 };
 
 /// Shares of the nodes, in percent, for which the time to reach them is told; the same as in `measure`.
 pub(crate) const COVERAGES: [usize; 4] = [50, 90, 99, 100];
-
-/// Longest time that is told apart, in microseconds: ten minutes.
-const MAX_US: u64 = 600_000_000;
-
-/// Stretch is kept in these parts of one.
-const STRETCH_UNIT: f64 = 10_000.0;
-
-/// Largest stretch that is told apart.
-const MAX_STRETCH: f64 = 10_000.0;
-
-/// Significant digits kept.
-const DIGITS: u8 = 4;
-
-/// Values of which quantiles are wanted.
-#[derive(Debug)]
-pub(crate) struct Values {
-    histogram: Histogram<u64>,
-    unit: f64,
-}
-
-impl Values {
-    /// Times in microseconds, told in milliseconds.
-    pub(crate) fn times() -> anyhow::Result<Self> {
-        Self::new(MAX_US, 1000.0)
-    }
-
-    /// Ratios.
-    pub(crate) fn stretches() -> anyhow::Result<Self> {
-        Self::new((MAX_STRETCH * STRETCH_UNIT) as u64, STRETCH_UNIT)
-    }
-
-    fn new(max: u64, unit: f64) -> anyhow::Result<Self> {
-        let histogram = Histogram::new_with_bounds(1, max, DIGITS).context("no histogram can be made")?;
-        Ok(Self { histogram, unit })
-    }
-
-    fn time(&mut self, us: u32) {
-        self.histogram.saturating_record(u64::from(us).max(1));
-    }
-
-    fn stretch(&mut self, time: u32, shortest: u32) {
-        let ratio = f64::from(time) / f64::from(shortest);
-        self.histogram.saturating_record(((ratio * STRETCH_UNIT).round() as u64).max(1));
-    }
-
-    /// A quantile; `None` if there are no values.
-    pub(crate) fn quantile(&self, quantile: f64) -> Option<f64> {
-        (!self.histogram.is_empty())
-            .then(|| super::report::rounded(self.histogram.value_at_quantile(quantile) as f64 / self.unit))
-    }
-
-    /// Half of the values are below, and 95 % and 99 % of them.
-    pub(crate) fn quantiles(&self) -> Option<Quantiles> {
-        let of = |quantile| self.quantile(quantile);
-        Some(Quantiles { p50: of(0.50)?, p95: of(0.95)?, p99: of(0.99)?, max: of(1.0)? })
-    }
-}
-
-/// Quantiles of something.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Quantiles {
-    pub(crate) p50: f64,
-    pub(crate) p95: f64,
-    pub(crate) p99: f64,
-    pub(crate) max: f64,
-}
 
 /// Ten seconds of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -223,8 +158,8 @@ impl Figures {
                 Bin {
                     from_s: (number as u64 * BIN_US / 1_000_000) as f64,
                     transactions: bin.transactions,
-                    copies_per_node: super::report::rounded(bin.copies as f64 / pairs),
-                    wire_bytes_per_payload_byte: super::report::rounded(bytes / pairs / scenario.load.tx_size as f64),
+                    copies_per_node: rounded(bin.copies as f64 / pairs),
+                    wire_bytes_per_payload_byte: rounded(bytes / pairs / scenario.load.tx_size as f64),
                     stretch: bin.stretch.quantiles(),
                     full_stretch: bin.full_stretch.quantiles(),
                 }

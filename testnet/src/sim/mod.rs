@@ -8,21 +8,17 @@
 //! lost), and clocks agree.
 
 mod baseline;
-mod distance;
 mod event;
 mod faults;
 mod figures;
 mod hostile;
-mod link;
 mod plot;
 mod queue;
 mod recorder;
-mod regions;
 mod relay;
 mod report;
 mod shard;
 mod starling;
-mod topology;
 mod traffic;
 mod world;
 
@@ -39,21 +35,21 @@ use self::{
     recorder::Recorder,
     relay::Relay,
     shard::LOAD_START,
-    topology::Topology,
     traffic::Catalog,
     world::World,
 };
 pub(crate) use self::{
-    distance::Distances,
     faults::{Crash, Faults, Partition, time},
     hostile::Hostile,
-    link::Rate,
     plot::page,
-    regions::Regions,
     report::{Report, Set, timelines},
     traffic::Origins,
 };
-use crate::{load::LoadSpec, progress};
+use crate::{
+    load::LoadSpec,
+    map::{Distances, Rate, Regions, Topology},
+    progress,
+};
 
 /// Everything that decides a run but the relay.
 #[derive(Debug)]

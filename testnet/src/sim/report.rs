@@ -7,10 +7,13 @@ use serde::Serialize;
 
 use super::{
     RelayKind, Scenario,
-    distance::Distances,
     faults::Victims,
-    figures::{Bin, COVERAGES, Figures, Quantiles, Values},
+    figures::{Bin, COVERAGES, Figures},
     recorder::{Count, Recorder},
+};
+use crate::{
+    figures::{Quantiles, Values, rounded},
+    map::Distances,
 };
 
 /// The figures of one relay: the fields of `starling.measure/1` that make sense here, and more.
@@ -343,9 +346,4 @@ fn count(hit: &[bool]) -> usize {
 
 fn short(digest: &str) -> &str {
     digest.get(..16).unwrap_or(digest)
-}
-
-/// Four digits behind the point are enough for a stretch, and more than any other figure here deserves.
-pub(super) fn rounded(value: f64) -> f64 {
-    (value * 10_000.0).round() / 10_000.0
 }

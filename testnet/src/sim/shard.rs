@@ -7,10 +7,13 @@
 use super::{
     Scenario,
     event::{Event, mix, share},
-    link::{self, Lane},
     queue::{Queue, Slab},
     recorder::{Part, Recorder},
     relay::{Action, Cx, NEVER, Relay, Wire},
+};
+use crate::map::{
+    Arc, Lane,
+    link::{self, jittered},
 };
 
 /// When the load starts, in microseconds. Until then links come up, and meshes form in relays that have one.
@@ -19,9 +22,6 @@ pub(crate) const LOAD_START: u64 = 5_000_000;
 /// What checking a signature takes on the one core a node has for it, in microseconds: ed25519-zebra, singly, on the
 /// machine where this was written (38 µs), rounded.
 const VERIFY_US: u64 = 40;
-
-/// Jitter of each message, up to this share of its link's delay.
-const JITTER: f64 = 0.05;
 
 /// A message under way.
 pub(super) struct Flight<M> {
@@ -297,8 +297,7 @@ impl<'a, R: Relay> Shard<'a, R> {
         let draw = mix(mix(*seed) ^ ((number as u64) << 32 | u64::from(end.sent)));
         let sequence = end.sent;
         end.sent = end.sent.wrapping_add(1);
-        let delay = f64::from(arc.delay_us) * (1.0 + JITTER * share(draw));
-        let arrival = end.lane.send(self.now, bytes as u64, delay as u64, *rate);
+        let arrival = end.lane.send(self.now, bytes as u64, jittered(arc.delay_us, share(draw)), *rate);
         let (generation, queued) = (end.generation, end.lane.queued(self.now, *rate));
         if queued > link::MAX {
             self.cut_both(number);
@@ -400,7 +399,7 @@ impl<'a, R: Relay> Shard<'a, R> {
     fn partition(&mut self, apart: bool) {
         self.apart = apart;
         let Scenario { topology, victims, faults, .. } = self.scenario;
-        let parted = |arc: &super::topology::Arc| victims.far[arc.from as usize] != victims.far[arc.to as usize];
+        let parted = |arc: &Arc| victims.far[arc.from as usize] != victims.far[arc.to as usize];
         if apart {
             // One that heals before anybody notices leaves the links as they are.
             if faults.partition.is_some_and(|partition| partition.to - partition.from > faults.detect) {
@@ -415,7 +414,7 @@ impl<'a, R: Relay> Shard<'a, R> {
         }
     }
 
-    fn cut_after_detection(&mut self, hit: impl Fn(&super::topology::Arc) -> bool) {
+    fn cut_after_detection(&mut self, hit: impl Fn(&Arc) -> bool) {
         let at = self.now + self.scenario.faults.detect.as_micros() as u64;
         for (arc, it) in self.scenario.topology.arcs.iter().enumerate() {
             if self.part.holds(it.from as usize) && hit(it) {

@@ -16,9 +16,9 @@ use starling_wire::{FrameDecoder, Kind, Message, NodeId, SignedTx, Unverified, V
 
 use super::{
     relay::{Action, Cx, NEVER, Relay, Wire},
-    topology::{MAX_DEGREE, Topology},
     traffic::Catalog,
 };
+use crate::map::{MAX_DEGREE, Topology};
 
 /// One encoded message.
 #[derive(Debug, Clone)]
