@@ -12,6 +12,7 @@ mod map;
 mod measure;
 mod progress;
 mod sim;
+mod wan;
 
 use std::process::ExitCode;
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
+use starling_node::rpc::{self, ApiClient, PeerView};
 use tempfile::TempDir;
 
 /// How long anything here may take before it counts as hung.
@@ -104,6 +105,53 @@ fn with_blocks_all_nodes_agree_in_the_end() {
     assert_nothing_left(&dir);
 }
 
+/// The neighbours of a node.
+fn peers_of(rpc: &str) -> Vec<PeerView> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { rpc::connect(rpc, None).unwrap().net_peers().await.unwrap() })
+}
+
+#[test]
+fn nodes_on_two_continents_are_as_far_apart_as_these() {
+    let dir = TempDir::new().unwrap();
+    for transport in ["tcp", "quic"] {
+        let up = ["up", "--nodes", "2", "--wan", "earth", "--transport", transport, "--detach", "--json"];
+        let output = run(dir.path(), &up);
+        assert_code(&output, 0);
+        let manifest = json(&output);
+        let nodes = manifest["nodes"].as_array().unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        assert_eq!(["eu-central", "us-east"].map(Value::from), [0, 1].map(|node| nodes[node]["region"].clone()));
+        let wan: toml::Table = fs::read_to_string(text(&manifest["wan"]["file"])).unwrap().parse().unwrap();
+        let access = |node: &Value| wan["nodes"][node["peer_id"].as_str().unwrap()]["access_us"].as_integer().unwrap();
+        // 46 ms between the regions, and both lines of access.
+        let way_ms = 46.0 + (access(&nodes[0]) + access(&nodes[1])) as f64 / 1000.0;
+        for node in nodes {
+            let rtt = wait_for("a measured round trip", || peers_of(&text(&node["rpc"])).first()?.rtt_ms);
+            assert!(rtt >= 2.0 * way_ms && rtt < 2.0 * way_ms + 100.0, "{transport}: {rtt} for twice {way_ms} ms");
+        }
+        assert_code(&run(dir.path(), &["down"]), 0);
+    }
+}
+
+#[test]
+fn no_transaction_is_faster_than_its_way() {
+    let dir = TempDir::new().unwrap();
+    let world = "name = 'far'\n[[regions]]\nname = 'only'\nweight = 1\n[delays]\none_way_ms = [[150]]\n";
+    let file = dir.path().join("far.toml");
+    fs::write(&file, world).unwrap();
+    let args = ["measure", "--nodes", "2", "--rate", "20", "--duration", "2s", "--json", "--wan"];
+    let output = run(dir.path(), &[&args[..], &[file.to_str().unwrap()]].concat());
+    assert_code(&output, 0);
+    let report = json(&output);
+    assert_eq!((&report["wan"], &report["delivery_ratio"]), (&"far".into(), &1.0.into()));
+    let latency = |name: &str| report["latency_ms"][name].as_f64().unwrap();
+    // Two milliseconds of access at least, and 20 at most; five percent of jitter.
+    assert!(latency("p50") >= 152.0 && latency("p50") < 280.0, "{report}");
+    fs::remove_file(file).unwrap();
+    assert_nothing_left(&dir);
+}
+
 #[test]
 fn a_detached_testnet_is_seen_used_and_ended() {
     let dir = TempDir::new().unwrap();
@@ -177,6 +225,7 @@ fn wrong_command_lines_are_refused_before_anything_is_started() {
         &["measure", "--threshold", "p98<5ms"],
         &["measure", "--threshold", "p99"],
         &["measure", "--transport", "pigeon"],
+        &["measure", "--wan", "mars"],
         &["up", "--name", "../x"],
         &["up", "--dials", "33"],
         &["logs", "0"],

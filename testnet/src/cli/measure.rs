@@ -89,6 +89,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         dials: options.shape.dials,
         seed: options.shape.seed,
         transport: options.shape.transport,
+        wan: options.shape.wan("earth")?,
         block_interval: options.block_interval,
         accounts,
     };
@@ -104,7 +105,8 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     down?;
     let traces = measure::read_traces(&testnet.manifest().nodes)?;
     testnet.remove()?;
-    finish(&options, run, &traces)
+    let wan = testnet.manifest().wan.as_ref().map_or("none", |wan| &wan.name);
+    finish(&options, wan, run, &traces)
 }
 
 /// Without blocks every transaction stays in every pool: more than fits cannot be measured.
@@ -162,7 +164,7 @@ async fn drive(
 }
 
 /// Computes the figures, prints them, and judges them.
-fn finish(options: &Options, run: Run, traces: &[Vec<starling_node::net::Delivery>]) -> Result<(), Failure> {
+fn finish(options: &Options, wan: &str, run: Run, traces: &[Vec<starling_node::net::Delivery>]) -> Result<(), Failure> {
     let Run { outcome, submitted, before, after, chain, settled } = run;
     let ids: BTreeSet<_> = outcome.accepted.iter().map(starling_wire::TxId::short).collect();
     let spread = Spread::new(traces, &ids)?;
@@ -171,6 +173,7 @@ fn finish(options: &Options, run: Run, traces: &[Vec<starling_node::net::Deliver
         dials: options.shape.dials,
         seed: options.shape.seed,
         transport: options.shape.transport,
+        wan,
         tx_size: options.traffic.tx_size,
         duration: options.traffic.duration,
         rate: options.traffic.rate,

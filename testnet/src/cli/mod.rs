@@ -13,11 +13,13 @@ mod sim;
 mod status;
 mod up;
 
-use std::{ffi::OsString, future::Future, io::Write, iter, process::ExitCode};
+use std::{ffi::OsString, future::Future, io::Write, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use starling_node::cli::{Failure, Kind};
+
+use crate::wan;
 
 /// The command that makes this program a node; for its own use.
 const NODE: &str = "node";
@@ -63,7 +65,7 @@ enum Command {
 pub(crate) fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     if args.get(1).is_some_and(|command| command == NODE) {
-        return starling_node::cli::main(iter::once("starling".into()).chain(args.into_iter().skip(2)));
+        return wan::node(args.into_iter().skip(2).collect());
     }
     quiet_panics();
     let cli = match Cli::try_parse_from(args) {

@@ -48,6 +48,20 @@ pub(super) struct Shape {
     /// What nodes talk over
     #[arg(long, value_enum, default_value_t = Transport::Tcp)]
     pub(super) transport: Transport,
+    /// Delays between nodes, as between places of the world: `none`, `earth` or a region file [default: none for `up`,
+    /// earth for `measure`]
+    #[arg(long, value_name = "none|earth|FILE")]
+    wan: Option<String>,
+}
+
+impl Shape {
+    /// The regions that nodes are placed in, if there are to be delays.
+    pub(super) fn wan(&self, default: &str) -> Result<Option<Regions>, Failure> {
+        match self.wan.as_deref().unwrap_or(default) {
+            "none" => Ok(None),
+            name => read_regions(name).map(Some),
+        }
+    }
 }
 
 /// What is sent.

@@ -23,6 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
   starling-testnet up
   starling-testnet up --nodes 8 --detach
   starling-testnet up --name quick --transport quic --block-interval 500ms
+  starling-testnet up --name far --wan earth
 
 The keys in NAME/keys are derived from the seed and not secret: they are for tests only.")]
 pub(super) struct Options {
@@ -61,6 +62,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         dials: options.shape.dials,
         seed: options.shape.seed,
         transport: options.shape.transport,
+        wan: options.shape.wan("none")?,
         block_interval: options.block_interval.0,
         accounts: options.accounts as usize,
     };
@@ -97,9 +99,16 @@ async fn start(testnet: &mut Testnet, json: bool) -> Result<(), Failure> {
 
 fn table(manifest: &Manifest, links: &[Vec<NodeId>]) -> String {
     let rows = manifest.nodes.iter().zip(links).map(|(node, links)| {
-        [node.name.clone(), node.pid.to_string(), links.len().to_string(), node.rpc.clone(), node.peer_id.clone()]
+        [
+            node.name.clone(),
+            node.pid.to_string(),
+            links.len().to_string(),
+            node.region.clone().unwrap_or_else(|| "-".to_owned()),
+            node.rpc.clone(),
+            node.peer_id.clone(),
+        ]
     });
-    let table = output::table(["node", "pid", "links", "RPC", "peer id"], rows);
+    let table = output::table(["node", "pid", "links", "region", "RPC", "peer id"], rows);
     format!(
         "{table}\ngenesis {}\nkeys    {} (insecure test keys)",
         manifest.genesis.display(),

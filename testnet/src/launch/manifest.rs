@@ -27,6 +27,9 @@ pub(crate) struct Manifest {
     pub(crate) dials: u8,
     /// Time between blocks in milliseconds; `None` for a network that only relays.
     pub(crate) block_interval_ms: Option<u64>,
+    /// Which wide-area delays its nodes have; absent without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) wan: Option<WanEntry>,
     /// When it was made, RFC 3339.
     pub(crate) created: String,
     /// The genesis file.
@@ -48,6 +51,15 @@ pub(crate) struct Accounts {
     pub(crate) keys: PathBuf,
 }
 
+/// Wide-area delays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WanEntry {
+    /// The name of the set of regions.
+    pub(crate) name: String,
+    /// The file that says where the nodes are, and how far apart.
+    pub(crate) file: PathBuf,
+}
+
 /// One node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NodeEntry {
@@ -59,6 +71,9 @@ pub(crate) struct NodeEntry {
     pub(crate) peer_id: String,
     /// Where it listens, each with its peer id at the end; empty until it is up.
     pub(crate) addresses: Vec<String>,
+    /// The region it is in; absent without wide-area delays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<String>,
     /// The URL of its JSON-RPC; empty until it is up.
     pub(crate) rpc: String,
     /// Its process; 0 before it is started.
@@ -134,6 +149,7 @@ mod tests {
             id: SecretKey::from_seed(&[number as u8; 32]).node(),
             peer_id: "12D3".into(),
             addresses: vec!["/ip4/127.0.0.1/tcp/1".into()],
+            region: Some("oceania".into()),
             rpc: "http://127.0.0.1:1".into(),
             pid: 7,
             data_dir: "d".into(),
@@ -147,6 +163,7 @@ mod tests {
             transport: Transport::Quic,
             dials: 8,
             block_interval_ms: Some(500),
+            wan: Some(WanEntry { name: "earth".into(), file: "w".into() }),
             created: "2026-11-21T00:00:00Z".into(),
             genesis: "g".into(),
             accounts: Accounts { seed: 1, count: 2, keys: "k".into() },

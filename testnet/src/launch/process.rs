@@ -164,6 +164,7 @@ mod tests {
             id: NodeId([0; 32]),
             peer_id: String::new(),
             addresses: Vec::new(),
+            region: None,
             rpc: String::new(),
             pid,
             data_dir: data_dir.to_owned(),

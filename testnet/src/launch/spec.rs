@@ -1,6 +1,7 @@
 //! What a testnet is to be, and the files it starts from: genesis and keys, all derived from one seed.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -13,7 +14,11 @@ use starling_mempool::{Genesis, GenesisAccount, Limits};
 use starling_node::{cli::keyfile, net};
 use starling_wire::{NetworkId, SecretKey};
 
-use super::manifest::{Accounts, Manifest, NodeEntry};
+use super::manifest::{Accounts, Manifest, NodeEntry, WanEntry};
+use crate::{
+    map::{Regions, Topology},
+    wan::Wan,
+};
 
 /// The number of every testnet's network.
 pub(crate) const NETWORK: NetworkId = NetworkId(1337);
@@ -68,6 +73,8 @@ pub(crate) struct Spec {
     pub(crate) seed: u64,
     /// What nodes talk over.
     pub(crate) transport: Transport,
+    /// Where nodes are, for the delays between them; `None` for no delays.
+    pub(crate) wan: Option<Regions>,
     /// Time between blocks; `None` for a network that only relays.
     pub(crate) block_interval: Option<Duration>,
     /// Funded accounts.
@@ -103,6 +110,20 @@ impl Spec {
         if self.block_interval.is_some() { PRODUCERS.min(self.nodes) } else { 0 }
     }
 
+    /// Where the nodes are and who is to be linked with whom: as the simulator draws it from the same nodes, dials and
+    /// seed. Without delays, too, the links are those of the regions that come with the program.
+    pub(super) fn topology(&self) -> anyhow::Result<Topology> {
+        let earth;
+        let regions = match &self.wan {
+            Some(regions) => regions,
+            None => {
+                earth = Regions::earth()?;
+                &earth
+            }
+        };
+        Ok(Topology::random(regions, self.nodes, self.dials.into(), self.seed))
+    }
+
     fn genesis(&self) -> Genesis {
         Genesis {
             network: NETWORK,
@@ -114,9 +135,9 @@ impl Spec {
         }
     }
 
-    /// Writes genesis, keys and the nodes' directories under `root`, which must be an absolute path, and says what is
-    /// where.
-    pub(super) fn write(&self, root: &Path) -> anyhow::Result<Manifest> {
+    /// Writes genesis, keys, the delays and the nodes' directories under `root`, which must be an absolute path, and
+    /// says what is where. The nodes' places are those of `topology`.
+    pub(super) fn write(&self, root: &Path, topology: &Topology) -> anyhow::Result<Manifest> {
         let genesis = root.join("genesis.toml");
         fs::write(&genesis, self.genesis().to_toml())
             .with_context(|| format!("{} cannot be written", genesis.display()))?;
@@ -134,7 +155,12 @@ impl Spec {
             let path = keys.join(format!("account-{number:02}.pem"));
             write_key(&path, &account_key(self.seed, number))?;
         }
-        let nodes = (0..self.nodes).map(|number| self.write_node(root, number)).collect::<anyhow::Result<_>>()?;
+        let mut nodes =
+            (0..self.nodes).map(|number| self.write_node(root, number)).collect::<anyhow::Result<Vec<_>>>()?;
+        let wan = match &self.wan {
+            Some(regions) => Some(write_wan(root, regions, topology, &mut nodes)?),
+            None => None,
+        };
         Ok(Manifest {
             schema: Manifest::SCHEMA.to_owned(),
             name: self.name.clone(),
@@ -142,6 +168,7 @@ impl Spec {
             transport: self.transport,
             dials: self.dials,
             block_interval_ms: self.block_interval.map(|interval| interval.as_millis() as u64),
+            wan,
             created: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             genesis,
             accounts: Accounts { seed: self.seed, count: self.accounts, keys },
@@ -163,6 +190,7 @@ impl Spec {
             id: key.node(),
             peer_id,
             addresses: Vec::new(),
+            region: None,
             rpc: String::new(),
             pid: 0,
             log: data_dir.join("node.log"),
@@ -171,6 +199,18 @@ impl Spec {
             data_dir,
         })
     }
+}
+
+/// Writes where each node is, for the nodes, and notes it in their entries.
+fn write_wan(root: &Path, regions: &Regions, topology: &Topology, nodes: &mut [NodeEntry]) -> anyhow::Result<WanEntry> {
+    let mut places = BTreeMap::new();
+    for (node, place) in nodes.iter_mut().zip(&topology.places) {
+        node.region = regions.name_of(*place).map(ToOwned::to_owned);
+        places.insert(node.peer_id.clone(), *place);
+    }
+    let file = root.join(Wan::NAME);
+    Wan::new(regions.clone(), places).write(&file)?;
+    Ok(WanEntry { name: regions.name.clone(), file })
 }
 
 fn make_dir(path: &Path) -> anyhow::Result<()> {
@@ -192,15 +232,34 @@ mod tests {
             dials: 8,
             seed: 3,
             transport: Transport::Tcp,
+            wan: None,
             block_interval: Some(Duration::from_secs(1)),
             accounts: 20,
         }
     }
 
+    fn written(spec: &Spec, root: &Path) -> Manifest {
+        spec.write(root, &spec.topology().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn nodes_are_placed_as_the_simulator_places_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let earth = Regions::earth().unwrap();
+        let manifest = written(&Spec { wan: Some(earth.clone()), nodes: 40, ..spec() }, dir.path());
+        let simulated = Topology::random(&earth, 40, 8, 3);
+        for (node, place) in manifest.nodes.iter().zip(&simulated.places) {
+            assert_eq!(node.region.as_deref(), earth.name_of(*place), "{}", node.name);
+        }
+        let file = Wan::read(&manifest.wan.unwrap().file).unwrap();
+        let places = manifest.nodes.iter().map(|node| node.peer_id.clone()).zip(simulated.places.iter().copied());
+        assert_eq!(file, Wan::new(earth, places.collect()));
+    }
+
     #[test]
     fn files_are_complete_and_equal_seeds_give_equal_networks() {
         let dir = tempfile::tempdir().unwrap();
-        let manifest = spec().write(dir.path()).unwrap();
+        let manifest = written(&spec(), dir.path());
         let genesis = Genesis::from_toml(&fs::read_to_string(&manifest.genesis).unwrap()).unwrap();
         assert_eq!((genesis.producers.len(), genesis.accounts.len()), (3, 20));
         assert_eq!(genesis.id(), spec().genesis().id());
@@ -213,6 +272,7 @@ mod tests {
             assert_eq!(keyfile::read(&identity_file(&node.data_dir)).unwrap().node(), node.id);
             assert_eq!(producer_file(&node.data_dir).exists(), number < 3);
         }
+        assert!(manifest.wan.is_none() && manifest.nodes[0].region.is_none());
         assert!(Spec { block_interval: None, ..spec() }.genesis().producers.is_empty());
     }
 

@@ -23,7 +23,7 @@ use super::{
     process,
     spec::{Spec, identity_file, producer_file},
 };
-use crate::progress;
+use crate::{map::Topology, progress, wan};
 
 /// How long a node may take to come up.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,6 +44,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(crate) struct Testnet {
     root: PathBuf,
     spec: Spec,
+    topology: Topology,
     manifest: Manifest,
     children: Vec<Child>,
     detached: bool,
@@ -69,9 +70,16 @@ impl Testnet {
                 _ => anyhow!("the directory {} cannot be made: {error}", root.display()).into(),
             });
         }
-        let written = spec.write(&root).and_then(|manifest| manifest.write(&root).map(|()| manifest));
+        let written = spec.topology().and_then(|topology| {
+            let manifest = spec.write(&root, &topology)?;
+            manifest.write(&root)?;
+            Ok((topology, manifest))
+        });
         match written {
-            Ok(manifest) => Ok(Self { root, spec, manifest, children: Vec::new(), detached, keep: false, over: false }),
+            Ok((topology, manifest)) => {
+                let children = Vec::new();
+                Ok(Self { root, spec, topology, manifest, children, detached, keep: false, over: false })
+            }
             Err(error) => {
                 // This process has just made it.
                 let _removed = fs::remove_dir_all(&root);
@@ -88,6 +96,11 @@ impl Testnet {
     /// Where everything is.
     pub(crate) fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Where the nodes are, and who is linked with whom in a planned overlay.
+    pub(crate) fn topology(&self) -> &Topology {
+        &self.topology
     }
 
     /// The testnet's directory.
@@ -132,7 +145,11 @@ impl Testnet {
     }
 
     fn node_args(&self, node: &NodeEntry, number: usize, bootstrap: Option<&String>) -> Vec<OsString> {
-        let mut args: Vec<OsString> = vec!["run".into()];
+        let mut args: Vec<OsString> = Vec::new();
+        if let Some(wan) = &self.manifest.wan {
+            args.extend([wan::OPTION.into(), wan.file.clone().into()]);
+        }
+        args.push("run".into());
         let mut option = |name: &str, value: OsString| args.extend([name.into(), value]);
         option("--data-dir", node.data_dir.clone().into());
         option("--genesis", self.manifest.genesis.clone().into());

@@ -13,7 +13,7 @@ use crate::launch::Transport;
 
 /// What was done, for [`Report::new`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Load {
+pub(crate) struct Load<'a> {
     /// Nodes.
     pub(crate) nodes: usize,
     /// Links each opens by itself.
@@ -22,6 +22,8 @@ pub(crate) struct Load {
     pub(crate) seed: u64,
     /// What the nodes talked over.
     pub(crate) transport: Transport,
+    /// Which delays were between them.
+    pub(crate) wan: &'a str,
     /// Bytes of each transaction.
     pub(crate) tx_size: usize,
     /// How long transactions were sent.
@@ -43,7 +45,7 @@ pub(crate) struct Report {
     dials: u8,
     seed: u64,
     transport: &'static str,
-    wan: &'static str,
+    wan: String,
     tx_size: usize,
     duration_s: f64,
     offered_tps: f64,
@@ -125,7 +127,7 @@ impl Report {
 
     /// From what was counted before and after the load, and how the transactions spread.
     pub(crate) fn new(
-        load: &Load,
+        load: &Load<'_>,
         rejected_by_reason: BTreeMap<String, u64>,
         (before, after): (&[Sample], &[Sample]),
         spread: &Spread,
@@ -151,7 +153,7 @@ impl Report {
             dials: load.dials,
             seed: load.seed,
             transport: load.transport.name(),
-            wan: "none",
+            wan: load.wan.to_owned(),
             tx_size: load.tx_size,
             duration_s: rounded(load.duration.as_secs_f64()),
             offered_tps: rounded(load.rate),
@@ -182,8 +184,15 @@ impl Report {
             table.add_row([name.to_owned(), value]);
         };
         let of_load = format!(
-            "{} nodes, {} dials, {}, {} tx/s of {} bytes for {} s, seed {}",
-            self.nodes, self.dials, self.transport, self.offered_tps, self.tx_size, self.duration_s, self.seed
+            "{} nodes, {} dials, {}, wan {}, {} tx/s of {} bytes for {} s, seed {}",
+            self.nodes,
+            self.dials,
+            self.transport,
+            self.wan,
+            self.offered_tps,
+            self.tx_size,
+            self.duration_s,
+            self.seed
         );
         row("load", of_load);
         let reasons: Vec<String> =
@@ -277,6 +286,7 @@ pub(super) mod tests {
             dials: 8,
             seed: 1,
             transport,
+            wan: "none",
             tx_size: 250,
             duration: Duration::from_secs(1),
             rate: 3.0,
