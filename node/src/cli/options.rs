@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use starling_mempool::PoolConfig;
 
 use super::failure::{Failure, Kind};
+use crate::engine::OverlayConfig;
 
 /// Options of a node as they were given. In the configuration file they have the same names, without the dashes in
 /// front: `data-dir = "/var/lib/starling"`, `dials = 8`, `produce = "2s"`. Relative paths are from the working
@@ -44,9 +45,13 @@ pub struct RunOptions {
     /// Where to find the first peers
     #[arg(long, value_name = "MULTIADDR", env = "STARLING_BOOTSTRAP", value_delimiter = ',')]
     pub bootstrap: Option<Vec<Multiaddr>>,
-    /// Links that this node opens by itself, 1 to 32 [default: 8]
+    /// Links that this node opens by itself, 0 to 32; with 0 it has only those that come in and those it is told to make
+    /// [default: 8]
     #[arg(long, value_name = "N", env = "STARLING_DIALS")]
     pub dials: Option<u8>,
+    /// Links that others may open to this node, 0 to 64; those of both kinds are 64 at most [default: 24]
+    #[arg(long, value_name = "N", env = "STARLING_MAX_INCOMING")]
+    pub max_incoming: Option<u8>,
     /// Where to serve JSON-RPC; beyond loopback the cookie in the data directory is needed to use it [default:
     /// 127.0.0.1:0]
     #[arg(long, value_name = "ADDR", env = "STARLING_RPC_LISTEN")]
@@ -112,6 +117,7 @@ impl RunOptions {
             external: self.external.or(other.external),
             bootstrap: self.bootstrap.or(other.bootstrap),
             dials: self.dials.or(other.dials),
+            max_incoming: self.max_incoming.or(other.max_incoming),
             rpc: self.rpc.or(other.rpc),
             rpc_admin: self.rpc_admin.or(other.rpc_admin),
             trace: self.trace.or(other.trace),
@@ -127,9 +133,19 @@ impl RunOptions {
     /// Checks what the types do not.
     pub fn check(&self) -> Result<(), Failure> {
         if let Some(dials) = self.dials
-            && !(1..=32).contains(&dials)
+            && dials > 32
         {
-            return Err(Failure::usage(format!("dials is {dials}; set it to 1 at least and 32 at most")));
+            return Err(Failure::usage(format!("dials is {dials}; set it to 32 at most")));
+        }
+        if let Some(max_incoming) = self.max_incoming
+            && max_incoming > 64
+        {
+            return Err(Failure::usage(format!("max-incoming is {max_incoming}; set it to 64 at most")));
+        }
+        if self.dials == Some(0) && self.bootstrap.as_ref().is_some_and(|bootstrap| !bootstrap.is_empty()) {
+            return Err(Failure::usage(
+                "with dials 0 the node looks for nobody, and bootstrap addresses are of no use; leave one of them out",
+            ));
         }
         match (&self.produce, &self.producer_key) {
             (Some(interval), _) if interval.is_zero() => {
@@ -151,6 +167,11 @@ impl RunOptions {
     /// Links this node opens by itself.
     pub fn dials(&self) -> usize {
         self.dials.unwrap_or(8).into()
+    }
+
+    /// Links that others may open to this node.
+    pub fn max_incoming(&self) -> usize {
+        self.max_incoming.map_or(OverlayConfig::default().max_incoming, usize::from)
     }
 
     /// Limits of the pool.
@@ -232,8 +253,9 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         for args in [
-            &["--dials", "0"][..],
-            &["--dials", "33"],
+            &["--dials", "33"][..],
+            &["--dials", "0", "--bootstrap", "/ip4/127.0.0.1/tcp/1"],
+            &["--max-incoming", "65"],
             &["--produce", "2s"],
             &["--producer-key", "x"],
             &["--produce", "0s", "--producer-key", "x"],
@@ -242,5 +264,8 @@ mod tests {
             assert_eq!(parse(args).check().unwrap_err().kind(), Kind::Usage, "{args:?}");
         }
         assert!(parse(&["--produce", "2s", "--producer-key", "x"]).check().is_ok());
+        let passive = parse(&["--dials", "0", "--max-incoming", "64"]);
+        assert!(passive.check().is_ok());
+        assert_eq!((passive.dials(), passive.max_incoming(), parse(&[]).max_incoming()), (0, 64, 24));
     }
 }

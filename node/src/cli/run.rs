@@ -85,6 +85,7 @@ fn prepare(options: &RunOptions, dir: &Path) -> Result<(DataDir, NodeConfig), Fa
         external: options.external.clone().unwrap_or_default(),
         bootstrap: options.bootstrap.clone().unwrap_or_default(),
         dials: options.dials(),
+        max_incoming: options.max_incoming(),
         pool: options.pool(),
         producer,
         trace: options.trace.clone(),

@@ -37,11 +37,13 @@ pub struct ProducerConfig {
 #[derive(Debug, Clone)]
 pub struct OverlayConfig {
     /// Links this node opens by itself. Each adds a copy of every announcement and shortens paths; 8 joins random
-    /// graphs of any practical size with high probability. 1 to 32.
+    /// graphs of any practical size with high probability. 0 to 32; with 0 the node looks for nobody, and has the links
+    /// that come in and those it is told to make.
     pub dials: usize,
-    /// Links this node accepts. Newcomers over it are told some other peers and turned away. Up to 32.
+    /// Links this node accepts. Newcomers over it are told some other peers and turned away. Up to 64, which is the
+    /// most links of both kinds a node has.
     pub max_incoming: usize,
-    /// Where to look for first neighbours. Used while the node knows nobody else to dial.
+    /// Where to look for first neighbours. Used while the node knows nobody else to dial, and never without dials.
     pub bootstrap: Vec<Address>,
 }
 

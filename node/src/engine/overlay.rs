@@ -2,6 +2,7 @@
 //!
 //! The node keeps an address book of signed records learned from neighbours and dials random entries of it until it
 //! has opened as many links as it should. Bootstrap addresses are used only while the book has nobody left to dial.
+//! A node that should open none keeps its book for others, and dials nobody.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -292,6 +293,23 @@ mod tests {
         let plan = overlay.timeout(later + SEEK_EVERY, &peers, |_| false, &mut rng);
         assert_eq!(plan.dial.len(), 1);
         assert_ne!(plan.dial[0].peer, Some(dialled[0]), "backs off");
+    }
+
+    #[test]
+    fn without_dials_it_looks_for_nobody() {
+        let (Overlay { config, .. }, mut rng) = overlay();
+        let mut overlay = Overlay::new(OverlayConfig { dials: 0, ..config }, node(0));
+        let mut peers = Peers::default();
+        overlay.learn(Time::ZERO, (0..20).map(|i| record(i, 1)).collect(), &mut rng);
+        for direction in [Direction::Incoming, Direction::Outgoing] {
+            assert_eq!(overlay.timeout(Time::ZERO, &peers, |_| false, &mut rng), Plan::default());
+            assert!(overlay.deadline() > Time::ZERO, "and is not called for nothing");
+            peers.insert(Time::ZERO, node(direction as u16 + 1), direction);
+            overlay.connected(&node(direction as u16 + 1));
+            overlay.link_lost(Time::ZERO);
+        }
+        assert!(overlay.accepts(&peers));
+        assert_eq!(overlay.sample(&mut rng).len(), MAX_RECORDS - 1, "others are told of those it knows");
     }
 
     #[test]

@@ -80,8 +80,10 @@ pub struct NodeConfig {
     pub external: Vec<Multiaddr>,
     /// Where to find first neighbours.
     pub bootstrap: Vec<Multiaddr>,
-    /// Links this node opens by itself.
+    /// Links this node opens by itself, 0 to 32; with 0 it has only those that come in and those it is told to make.
     pub dials: usize,
+    /// Links that others may open to this node. Those of both kinds are 64 at most.
+    pub max_incoming: usize,
     /// Limits of the transaction pool.
     pub pool: PoolConfig,
     /// Makes blocks.
@@ -239,8 +241,8 @@ pub async fn start(
         pool: config.pool,
         overlay: OverlayConfig {
             dials: config.dials,
+            max_incoming: config.max_incoming,
             bootstrap: config.bootstrap.iter().map(identity::to_address).collect(),
-            ..OverlayConfig::default()
         },
         gossip: GossipConfig::default(),
         producer: config.producer,
