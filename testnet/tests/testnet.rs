@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::Path,
     process::{Child, Command, Output, Stdio},
@@ -152,6 +153,35 @@ fn no_transaction_is_faster_than_its_way() {
     assert_nothing_left(&dir);
 }
 
+/// Who has had links with whom, by the logs of a measurement.
+fn links_in_logs(dir: &Path) -> BTreeSet<(usize, String)> {
+    let log = |node: usize| fs::read_to_string(dir.join(format!("measure/node-{node:02}/node.log"))).unwrap();
+    let of = |node: usize| {
+        let lines: Vec<String> = log(node).lines().filter(|line| line.contains("link up")).map(String::from).collect();
+        lines.into_iter().map(move |line| (node, line.split("peer=").nth(1).unwrap().trim().to_owned()))
+    };
+    (0..8).flat_map(of).collect()
+}
+
+#[test]
+fn equal_seeds_are_measured_on_equal_overlays() {
+    let dir = TempDir::new().unwrap();
+    let links: Vec<_> = ["1", "1", "2"]
+        .iter()
+        .enumerate()
+        .map(|(at, seed)| {
+            let keep = dir.path().join(at.to_string());
+            let args = ["measure", "--nodes", "8", "--dials", "2", "--duration", "1s", "--wan", "none"];
+            let more = ["--seed", seed, "--keep", keep.to_str().unwrap()];
+            assert_code(&run(dir.path(), &[&args[..], &more].concat()), 0);
+            links_in_logs(&keep)
+        })
+        .collect();
+    assert_eq!(links[0].len(), 2 * 2 * 8, "two for each node, seen from both ends");
+    assert_eq!(links[0], links[1]);
+    assert_ne!(links[0], links[2]);
+}
+
 #[test]
 fn a_detached_testnet_is_seen_used_and_ended() {
     let dir = TempDir::new().unwrap();
@@ -226,6 +256,7 @@ fn wrong_command_lines_are_refused_before_anything_is_started() {
         &["measure", "--threshold", "p99"],
         &["measure", "--transport", "pigeon"],
         &["measure", "--wan", "mars"],
+        &["measure", "--nodes", "30", "--dials", "1", "--seed", "2"],
         &["up", "--name", "../x"],
         &["up", "--dials", "33"],
         &["logs", "0"],

@@ -90,6 +90,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         seed: options.shape.seed,
         transport: options.shape.transport,
         wan: options.shape.wan("earth")?,
+        planned: true,
         block_interval: options.block_interval,
         accounts,
     };
@@ -160,6 +161,9 @@ async fn drive(
         }
     };
     let after = measure::sample(nodes, &clients).await?;
+    if let Some(lost) = testnet.lost_links().await? {
+        say(format_args!("warning: {lost}; shortest paths are longer than reckoned"));
+    }
     Ok(Run { outcome, submitted, before, after, chain, settled })
 }
 

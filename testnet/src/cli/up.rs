@@ -63,6 +63,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         seed: options.shape.seed,
         transport: options.shape.transport,
         wan: options.shape.wan("none")?,
+        planned: false,
         block_interval: options.block_interval.0,
         accounts: options.accounts as usize,
     };

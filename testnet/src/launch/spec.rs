@@ -75,6 +75,9 @@ pub(crate) struct Spec {
     pub(crate) transport: Transport,
     /// Where nodes are, for the delays between them; `None` for no delays.
     pub(crate) wan: Option<Regions>,
+    /// Whether its links are those that the simulator draws for the same nodes, dials and seed. Otherwise nodes find
+    /// their neighbours by themselves.
+    pub(crate) planned: bool,
     /// Time between blocks; `None` for a network that only relays.
     pub(crate) block_interval: Option<Duration>,
     /// Funded accounts.
@@ -233,6 +236,7 @@ mod tests {
             seed: 3,
             transport: Transport::Tcp,
             wan: None,
+            planned: false,
             block_interval: Some(Duration::from_secs(1)),
             accounts: 20,
         }

@@ -10,7 +10,6 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use futures::future::join_all;
 use jsonrpsee::http_client::HttpClient;
 use starling_node::{
     cli::{Failure, Kind, NodeFile},
@@ -19,21 +18,18 @@ use starling_node::{
 use starling_wire::NodeId;
 
 use super::{
+    links,
     manifest::{Manifest, NodeEntry},
     process,
     spec::{Spec, identity_file, producer_file},
 };
-use crate::{map::Topology, progress, wan};
+use crate::{
+    map::{MAX_DEGREE, Topology},
+    progress, wan,
+};
 
 /// How long a node may take to come up.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long the overlay may take to settle.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// With no change in the number of links for this long, the overlay counts as settled. Longer than a node waits before
-/// it looks for neighbours again.
-const QUIET: Duration = Duration::from_secs(2);
 
 /// How often nodes are looked at while they come up.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -56,6 +52,14 @@ impl Testnet {
     /// Makes the directory `dir`/NAME with everything the nodes need; none is started yet. `detached` nodes live on
     /// when this process ends.
     pub(crate) fn create(dir: &Path, spec: Spec, detached: bool) -> Result<Self, Failure> {
+        let topology = spec.topology()?;
+        if spec.planned && !topology.is_connected() {
+            return Err(Failure::usage(format!(
+                "the overlay of {} nodes with {} dials that seed {} gives does not hang together. Choose more --dials or \
+                 another --seed",
+                spec.nodes, spec.dials, spec.seed
+            )));
+        }
         fs::create_dir_all(dir).with_context(|| format!("the directory {} cannot be made", dir.display()))?;
         let dir = fs::canonicalize(dir).with_context(|| format!("the directory {} cannot be used", dir.display()))?;
         let root = dir.join(&spec.name);
@@ -70,13 +74,9 @@ impl Testnet {
                 _ => anyhow!("the directory {} cannot be made: {error}", root.display()).into(),
             });
         }
-        let written = spec.topology().and_then(|topology| {
-            let manifest = spec.write(&root, &topology)?;
-            manifest.write(&root)?;
-            Ok((topology, manifest))
-        });
+        let written = spec.write(&root, &topology).and_then(|manifest| manifest.write(&root).map(|()| manifest));
         match written {
-            Ok((topology, manifest)) => {
+            Ok(manifest) => {
                 let children = Vec::new();
                 Ok(Self { root, spec, topology, manifest, children, detached, keep: false, over: false })
             }
@@ -108,19 +108,22 @@ impl Testnet {
         &self.root
     }
 
-    /// Starts all nodes and waits until each answers: the first alone, then the others, which find their neighbours
-    /// through it.
+    /// Starts all nodes and waits until each answers. Nodes that find their neighbours by themselves do so through the
+    /// first, which is therefore up before the others.
     pub(crate) async fn start(&mut self) -> Result<(), Failure> {
         let count = self.manifest.nodes.len();
         let bar = progress::bar(count as u64, "starting nodes");
-        self.spawn(0)?;
-        self.ready(0).await?;
-        bar.inc(1);
-        for number in 1..count {
+        let first = usize::from(!self.spec.planned);
+        if first > 0 {
+            self.spawn(0)?;
+            self.ready(0).await?;
+            bar.inc(1);
+        }
+        for number in first..count {
             self.spawn(number)?;
         }
         self.manifest.write(&self.root)?;
-        for number in 1..count {
+        for number in first..count {
             self.ready(number).await?;
             bar.inc(1);
         }
@@ -130,10 +133,7 @@ impl Testnet {
     }
 
     fn spawn(&mut self, number: usize) -> anyhow::Result<()> {
-        let bootstrap = match number {
-            0 => None,
-            _ => self.manifest.nodes[0].addresses.first(),
-        };
+        let bootstrap = if number == 0 || self.spec.planned { None } else { self.manifest.nodes[0].addresses.first() };
         let args = self.node_args(&self.manifest.nodes[number], number, bootstrap);
         let child = process::spawn(&self.manifest.nodes[number], &args, self.detached)?;
         self.manifest.nodes[number].pid = child.id();
@@ -156,9 +156,15 @@ impl Testnet {
         option("--identity", identity_file(&node.data_dir).into());
         option("--listen", self.spec.transport.listen().into());
         option("--rpc", "127.0.0.1:0".into());
-        option("--dials", self.spec.dials.to_string().into());
         option("--trace", node.trace.clone().into());
         option("--log", "info".into());
+        if self.spec.planned {
+            // Links are told to it; how many it accepts is the same in the simulator.
+            option("--dials", "0".into());
+            option("--max-incoming", MAX_DEGREE.to_string().into());
+        } else {
+            option("--dials", self.spec.dials.to_string().into());
+        }
         if let Some(address) = bootstrap {
             option("--bootstrap", address.into());
         }
@@ -167,6 +173,9 @@ impl Testnet {
         {
             option("--produce", humantime::format_duration(interval).to_string().replace(' ', "").into());
             option("--producer-key", producer_file(&node.data_dir).into());
+        }
+        if self.spec.planned {
+            args.push("--rpc-admin".into());
         }
         args
     }
@@ -198,42 +207,26 @@ impl Testnet {
         }
     }
 
-    /// Waits until all nodes hang together and each has the links it wants, or the links no longer change. Gives the
-    /// links of each node.
+    /// Waits for the links: those that were planned, which it tells the nodes to make, or those that the nodes find.
+    /// Gives the links of each node.
     pub(crate) async fn settle(&self) -> Result<Vec<Vec<NodeId>>, Failure> {
-        let bar = progress::spinner("waiting until the overlay is settled");
-        let nodes = &self.manifest.nodes;
-        let clients = self.clients()?;
-        let wanted = usize::from(self.spec.dials).min(nodes.len() - 1);
-        let deadline = Instant::now() + SETTLE_TIMEOUT;
-        let (mut before, mut since) = (0, Instant::now());
-        loop {
-            let links: Vec<_> = join_all(clients.iter().map(links_of)).await.into_iter().collect();
-            let all: Option<Vec<Vec<NodeId>>> = links.iter().cloned().collect();
-            let total = links.iter().flatten().map(Vec::len).sum();
-            if total != before {
-                (before, since) = (total, Instant::now());
-            }
-            if let Some(all) = all
-                && is_connected(nodes, &all)
-                && (all.iter().all(|links| links.len() >= wanted) || since.elapsed() >= QUIET)
-            {
-                bar.finish_and_clear();
-                return Ok(all);
-            }
-            if Instant::now() >= deadline {
-                let counts: Vec<String> =
-                    links.iter().map(|links| links.as_ref().map_or("-".into(), |l| l.len().to_string())).collect();
-                let error = anyhow!(
-                    "the nodes did not find together within {} s; links of each (- does not answer): {}. Their logs \
-                     may say why",
-                    SETTLE_TIMEOUT.as_secs(),
-                    counts.join(" ")
-                );
-                return Err(Failure::new(Kind::Timeout, error));
-            }
-            tokio::time::sleep(LOOK_EVERY * 2).await;
+        let (nodes, clients) = (&self.manifest.nodes, self.clients()?);
+        if self.spec.planned {
+            links::make(nodes, &clients, &self.topology).await
+        } else {
+            links::settle(nodes, &clients, usize::from(self.spec.dials).min(nodes.len() - 1)).await
         }
+    }
+
+    /// Says so if there are planned links that there are no longer.
+    pub(crate) async fn lost_links(&self) -> Result<Option<String>, Failure> {
+        if !self.spec.planned {
+            return Ok(None);
+        }
+        let all = links::of_all(&self.clients()?).await;
+        let lost = links::missing(&self.manifest.nodes, &all, &self.topology);
+        let message = format!("{} links were lost: {}", lost.len(), links::name(&self.manifest.nodes, &lost));
+        Ok((!lost.is_empty()).then_some(message))
     }
 
     /// A client for each node.
@@ -309,25 +302,4 @@ pub(crate) fn remove_dir(root: &Path) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// The ready links of a node; `None` if it does not answer.
-pub(crate) async fn links_of(client: &HttpClient) -> Option<Vec<NodeId>> {
-    let peers = client.net_peers().await.ok()?;
-    Some(peers.into_iter().filter(|peer| peer.ready).map(|peer| peer.id).collect())
-}
-
-/// Whether every node can be reached from the first over links.
-fn is_connected(nodes: &[NodeEntry], links: &[Vec<NodeId>]) -> bool {
-    let (mut reached, mut open) = (BTreeSet::from([0]), vec![0]);
-    while let Some(at) = open.pop() {
-        for peer in &links[at] {
-            if let Some(next) = nodes.iter().position(|node| node.id == *peer)
-                && reached.insert(next)
-            {
-                open.push(next);
-            }
-        }
-    }
-    reached.len() == nodes.len()
 }

@@ -34,6 +34,13 @@ pub(crate) fn dijkstra(topology: &Topology, from: usize, open: impl Fn(usize) ->
     best
 }
 
+impl Topology {
+    /// Whether every node can be reached from the first over links.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.nodes() == 0 || !dijkstra(self, 0, |_| true).contains(&UNREACHABLE)
+    }
+}
+
 /// Distances computed so far, shared by all runs over one overlay.
 #[derive(Debug, Default)]
 pub(crate) struct Distances {
@@ -60,6 +67,9 @@ mod tests {
         let links = [(0, 1, 10, 10), (1, 2, 15, 15), (0, 2, 40, 40), (2, 3, 5, 7)];
         let topology = Topology::new(5, &links, vec![Place { region: 0, access_us: 0 }; 5]);
         assert_eq!(dijkstra(&topology, 0, |_| true), [0, 10, 25, 30, UNREACHABLE]);
+        assert!(!topology.is_connected());
+        let joined = Topology::new(3, &links[..2], topology.places[..3].to_vec());
+        assert!(joined.is_connected());
         assert_eq!(dijkstra(&topology, 3, |_| true), [32, 22, 7, 0, UNREACHABLE]);
         assert_eq!(dijkstra(&topology, 0, |node| node != 1), [0, UNREACHABLE, 40, 45, UNREACHABLE]);
         let mut distances = Distances::default();

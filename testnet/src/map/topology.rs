@@ -91,6 +91,11 @@ impl Topology {
         Self { arcs, first, places }
     }
 
+    /// The links, each by who opens it and the other end.
+    pub(crate) fn links(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.arcs.iter().filter(|arc| arc.outgoing).map(|arc| (arc.from as usize, arc.to as usize))
+    }
+
     /// How many nodes there are.
     pub(crate) fn nodes(&self) -> usize {
         self.first.len() - 1
