@@ -96,13 +96,16 @@ fn a_measurement_has_its_figures_and_leaves_nothing() {
 fn with_blocks_all_nodes_agree_in_the_end() {
     let dir = TempDir::new().unwrap();
     let args = ["measure", "--nodes", "4", "--rate", "20", "--duration", "3s", "--block-interval", "500ms", "--json"];
-    let output = run(dir.path(), &[&args[..], &["--transport", "quic"]].concat());
+    let more = ["--transport", "quic", "--settle", "1s", "--wan", "none"];
+    let output = run(dir.path(), &[&args[..], &more].concat());
     assert_code(&output, 0);
     let report = json(&output);
     assert_eq!(report["chain"]["agreed"], true);
     assert_eq!(report["chain"]["included"], 60);
     assert!(report["chain"]["height"].as_u64().unwrap() > 0);
     assert_eq!((&report["delivery_ratio"], &report["wire_bytes_counted"]), (&1.0.into(), &"frames".into()));
+    assert_eq!((&report["submitted"], &report["counted"], &report["settle_s"]), (&60.into(), &40.into(), &1.0.into()));
+    assert_eq!((&report["wan"], &report["stretch"]), (&"none".into(), &Value::Null));
     assert_nothing_left(&dir);
 }
 
@@ -149,6 +152,10 @@ fn no_transaction_is_faster_than_its_way() {
     let latency = |name: &str| report["latency_ms"][name].as_f64().unwrap();
     // Two milliseconds of access at least, and 20 at most; five percent of jitter.
     assert!(latency("p50") >= 152.0 && latency("p50") < 280.0, "{report}");
+    let stretch = |name: &str, which: &str| report[name][which].as_f64().unwrap();
+    for name in ["stretch", "full_stretch"] {
+        assert!(stretch(name, "p50") >= 1.0 && stretch(name, "p50") < 1.5, "{report}");
+    }
     fs::remove_file(file).unwrap();
     assert_nothing_left(&dir);
 }
@@ -256,6 +263,7 @@ fn wrong_command_lines_are_refused_before_anything_is_started() {
         &["measure", "--threshold", "p99"],
         &["measure", "--transport", "pigeon"],
         &["measure", "--wan", "mars"],
+        &["measure", "--duration", "10s", "--settle", "10s"],
         &["measure", "--nodes", "30", "--dials", "1", "--seed", "2"],
         &["up", "--name", "../x"],
         &["up", "--dials", "33"],

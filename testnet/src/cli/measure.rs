@@ -9,7 +9,11 @@ use std::{
 use anyhow::anyhow;
 use clap::Args;
 use starling_mempool::PoolConfig;
-use starling_node::cli::{Failure, Kind};
+use starling_node::{
+    cli::{Failure, Kind},
+    net::Delivery,
+};
+use starling_wire::TxId;
 
 use super::{
     interrupt::Interrupt,
@@ -21,6 +25,7 @@ use crate::{
     launch::{Spec, Testnet},
     load::{self, LoadSpec, Outcome, Sender},
     measure::{self, Chain, Load, Report, Sample, Settled, Spread, Threshold},
+    sim,
 };
 
 /// How long the last transactions may take to reach every node.
@@ -34,7 +39,13 @@ const NAME: &str = "measure";
 #[command(before_long_help = "Examples:
   starling-testnet measure
   starling-testnet measure --nodes 50 --rate 100 --duration 30s
+  starling-testnet measure --nodes 50 --duration 60s --settle 30s --wan earth
+  starling-testnet measure --wan none
   starling-testnet measure --block-interval 1s --threshold 'p99<500ms' --threshold 'delivery>=1' --json
+
+Nodes have the places, delays and links that `sim` gives those of the same --nodes, --dials and --seed. With delays, \
+stretch is the time a transaction takes to a node by the delay of the shortest path there through the overlay, of \
+nodes 10 ms apart or more; the machine's own time is in it, too.
 
 Figures that --threshold bounds: p50 p90 p95 p99 max (latency: from the node a transaction enters at to another node; \
 us, ms or s), coverage (time until all nodes have a transaction, met by 95 % of the transactions), delivery (ratio or \
@@ -45,6 +56,9 @@ pub(super) struct Options {
     shape: Shape,
     #[command(flatten)]
     traffic: Traffic,
+    /// Transactions from then on count, and bytes and CPU time from then on; from the start of the load
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = sim::time)]
+    settle: Duration,
     /// Make a block this often, by up to three of the nodes [default: no blocks]
     #[arg(long, value_name = "TIME", value_parser = block_interval)]
     block_interval: Option<Duration>,
@@ -63,6 +77,8 @@ pub(super) struct Options {
 struct Run {
     outcome: Outcome,
     submitted: u64,
+    /// The accepted ones that figures are about.
+    counted: BTreeSet<TxId>,
     before: Vec<Sample>,
     after: Vec<Sample>,
     chain: Option<Chain>,
@@ -73,7 +89,7 @@ struct Run {
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let mut interrupt = Interrupt::listen()?;
     let spec = options.traffic.spec(options.shape.seed);
-    fits_pools(&options, &spec)?;
+    check(&options, &spec)?;
     let temporary =
         match &options.keep {
             Some(_) => None,
@@ -106,12 +122,17 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     down?;
     let traces = measure::read_traces(&testnet.manifest().nodes)?;
     testnet.remove()?;
-    let wan = testnet.manifest().wan.as_ref().map_or("none", |wan| &wan.name);
-    finish(&options, wan, run, &traces)
+    finish(&options, &testnet, run, &traces)
 }
 
-/// Without blocks every transaction stays in every pool: more than fits cannot be measured.
-fn fits_pools(options: &Options, spec: &LoadSpec) -> Result<(), Failure> {
+/// What cannot be measured: a load that ends before figures start, and, as every transaction stays in every pool without
+/// blocks, one that does not fit there.
+fn check(options: &Options, spec: &LoadSpec) -> Result<(), Failure> {
+    if options.settle > load::last_at(spec) {
+        return Err(Failure::usage(
+            "--settle must be before the last transaction of the load (see --duration and --rate)",
+        ));
+    }
     let (total, limits) = (spec.total(), PoolConfig::default());
     if options.block_interval.is_none()
         && (total > limits.max_count || total.saturating_mul(spec.tx_size) > limits.max_bytes)
@@ -134,19 +155,30 @@ async fn drive(
     // First, as it takes a moment: the nodes' figures are not to be those of a machine that is busy with this.
     let plan = load::plan(spec, &mut senders)?;
     let submitted = plan.len() as u64;
+    let late: BTreeSet<TxId> =
+        plan.iter().filter(|planned| planned.at >= options.settle).map(|planned| planned.id).collect();
     testnet.start().await?;
     testnet.settle().await?;
     let (nodes, clients) = (&testnet.manifest().nodes, testnet.clients()?);
-    let before = measure::sample(nodes, &clients).await?;
-    let outcome = load::run(plan, &clients).await;
+    let start = measure::sample(nodes, &clients).await?;
+    let settled = async {
+        if options.settle.is_zero() {
+            return Ok(start.clone());
+        }
+        tokio::time::sleep(options.settle).await;
+        measure::sample(nodes, &clients).await
+    };
+    let (outcome, before) = tokio::join!(load::run(plan, &clients), settled);
+    let before = before?;
     tell_if_late(&outcome);
     let accepted = outcome.accepted.len() as u64;
-    if accepted == 0 {
-        return Err(anyhow!("no transaction was accepted: {}", outcome.reasons()).into());
+    let counted: BTreeSet<TxId> = outcome.accepted.intersection(&late).copied().collect();
+    if counted.is_empty() {
+        return Err(anyhow!("no transaction that counts was accepted: {}", outcome.reasons()).into());
     }
     let deadline = Instant::now() + SETTLE_TIMEOUT;
     let (settled, chain) = match options.block_interval {
-        None => (measure::settle_relay(nodes, &clients, &before, accepted, deadline).await?, None),
+        None => (measure::settle_relay(nodes, &clients, &start, accepted, deadline).await?, None),
         Some(interval) => {
             let (height, account_digest, settled) =
                 measure::settle_chain(nodes, &clients, deadline + 4 * interval).await?;
@@ -164,29 +196,31 @@ async fn drive(
     if let Some(lost) = testnet.lost_links().await? {
         say(format_args!("warning: {lost}; shortest paths are longer than reckoned"));
     }
-    Ok(Run { outcome, submitted, before, after, chain, settled })
+    Ok(Run { outcome, submitted, counted, before, after, chain, settled })
 }
 
 /// Computes the figures, prints them, and judges them.
-fn finish(options: &Options, wan: &str, run: Run, traces: &[Vec<starling_node::net::Delivery>]) -> Result<(), Failure> {
-    let Run { outcome, submitted, before, after, chain, settled } = run;
-    let ids: BTreeSet<_> = outcome.accepted.iter().map(starling_wire::TxId::short).collect();
-    let spread = Spread::new(traces, &ids)?;
+fn finish(options: &Options, testnet: &Testnet, run: Run, traces: &[Vec<Delivery>]) -> Result<(), Failure> {
+    let Run { outcome, submitted, counted, before, after, chain, settled } = run;
+    let ids: BTreeSet<_> = counted.iter().map(TxId::short).collect();
+    let manifest = testnet.manifest();
+    let spread = Spread::new(traces, &ids, manifest.wan.as_ref().map(|_| testnet.topology()))?;
     let load = Load {
         nodes: traces.len(),
         dials: options.shape.dials,
         seed: options.shape.seed,
         transport: options.shape.transport,
-        wan,
+        wan: manifest.wan.as_ref().map_or("none", |wan| &wan.name),
         tx_size: options.traffic.tx_size,
         duration: options.traffic.duration,
+        settle: options.settle,
         rate: options.traffic.rate,
         submitted,
-        accepted: outcome.accepted.len() as u64,
+        counted: counted.len() as u64,
     };
     let chain = chain.map(|chain| {
         // A node that agrees on accounts has every transaction; those not in its trace it first saw in a block.
-        let missing = (load.nodes as u64 * load.accepted).saturating_sub(spread.pairs);
+        let missing = (load.nodes as u64 * load.counted).saturating_sub(spread.pairs);
         Chain { first_seen_in_block: if chain.agreed { missing } else { 0 }, ..chain }
     });
     let report = Report::new(&load, outcome.rejected, (&before, &after), &spread, chain);

@@ -42,6 +42,16 @@ impl LoadSpec {
     }
 }
 
+/// When the last transaction of a load is sent, from its start.
+pub(crate) fn last_at(spec: &LoadSpec) -> Duration {
+    sent_at(spec, spec.total() - 1)
+}
+
+/// When a transaction is sent, by its number.
+fn sent_at(spec: &LoadSpec, number: usize) -> Duration {
+    Duration::from_secs_f64(number as f64 / spec.rate)
+}
+
 /// How many senders a load of so many transactions needs.
 pub(crate) fn accounts_for(total: usize) -> usize {
     (total / PER_SENDER).clamp(SENDERS.0, SENDERS.1)
@@ -112,8 +122,7 @@ pub(crate) fn plan(spec: &LoadSpec, senders: &mut [Sender]) -> anyhow::Result<Pl
             };
             sender.nonce += 1;
             let signed = tx.sign(&sender.key).context("a transaction cannot be signed")?;
-            let at = Duration::from_secs_f64(number as f64 / spec.rate);
-            Ok(Planned { at, node: sender.node, id: signed.id(), raw: hex(signed.bytes()) })
+            Ok(Planned { at: sent_at(spec, number), node: sender.node, id: signed.id(), raw: hex(signed.bytes()) })
         })
         .collect()
 }
@@ -160,6 +169,7 @@ mod tests {
         let (mut next, mut homes) = (BTreeMap::new(), BTreeMap::new());
         for (number, planned) in plan.iter().enumerate() {
             assert_eq!(planned.at, Duration::from_millis(50 * number as u64));
+            assert!(planned.at <= last_at(&SPEC));
             let tx = decoded(planned);
             assert_eq!((tx.bytes().len(), tx.id()), (250, planned.id));
             let nonce: &mut u64 = next.entry(tx.sender()).or_default();

@@ -9,7 +9,7 @@ use super::{
     collect::Sample,
     spread::{Spread, Times},
 };
-use crate::launch::Transport;
+use crate::{figures::Quantiles, launch::Transport};
 
 /// What was done, for [`Report::new`].
 #[derive(Debug, Clone, Copy)]
@@ -28,12 +28,14 @@ pub(crate) struct Load<'a> {
     pub(crate) tx_size: usize,
     /// How long transactions were sent.
     pub(crate) duration: Duration,
+    /// From when on figures count, from the start of the load.
+    pub(crate) settle: Duration,
     /// Transactions per second.
     pub(crate) rate: f64,
     /// Transactions sent.
     pub(crate) submitted: u64,
-    /// Those of them that were taken.
-    pub(crate) accepted: u64,
+    /// Those that were taken, and sent late enough for figures to be about them.
+    pub(crate) counted: u64,
 }
 
 /// The figures.
@@ -49,8 +51,12 @@ pub(crate) struct Report {
     tx_size: usize,
     duration_s: f64,
     offered_tps: f64,
+    /// From when on figures count, in seconds from the start of the load.
+    settle_s: f64,
     submitted: u64,
     rejected: u64,
+    /// Transactions the figures are about.
+    counted: u64,
     rejected_by_reason: BTreeMap<String, u64>,
     /// Pairs of transaction and node that came about, of all there should be.
     pub(crate) delivery_ratio: f64,
@@ -58,6 +64,11 @@ pub(crate) struct Report {
     pub(crate) latency_ms: Option<Latency>,
     /// Per transaction, until a share of the nodes had it.
     pub(crate) coverage_ms: Coverage,
+    /// Per transaction and other node 10 ms away or more: time by the delay of the shortest path through the overlay;
+    /// `null` without delays.
+    stretch: Option<Quantiles>,
+    /// The same of the last node; `null` without delays, and if none reached all nodes.
+    full_stretch: Option<Quantiles>,
     /// Full copies of a transaction a node received.
     pub(crate) copies_per_node: f64,
     /// Bytes a node received for each byte of transactions.
@@ -125,7 +136,7 @@ impl Report {
     /// The name and version of the document.
     pub(crate) const SCHEMA: &str = "starling.measure/1";
 
-    /// From what was counted before and after the load, and how the transactions spread.
+    /// From what was counted before and after those transactions of the load that count, and how the transactions spread.
     pub(crate) fn new(
         load: &Load<'_>,
         rejected_by_reason: BTreeMap<String, u64>,
@@ -137,7 +148,7 @@ impl Report {
             let of = |samples: &[Sample]| samples.iter().map(value).sum::<u64>();
             of(after).saturating_sub(of(before)) as f64
         };
-        let pairs = (load.nodes as u64 * load.accepted).max(1) as f64;
+        let pairs = (load.nodes as u64 * load.counted).max(1) as f64;
         let delivered = spread.pairs + chain.as_ref().map_or(0, |chain| chain.first_seen_in_block);
         let (wire_bytes, wire_bytes_counted) = match load.transport {
             Transport::Tcp => (sum(|sample| sample.socket_bytes_in), "socket"),
@@ -157,13 +168,17 @@ impl Report {
             tx_size: load.tx_size,
             duration_s: rounded(load.duration.as_secs_f64()),
             offered_tps: rounded(load.rate),
+            settle_s: rounded(load.settle.as_secs_f64()),
             submitted: load.submitted,
+            counted: load.counted,
             rejected: rejected_by_reason.values().sum(),
             rejected_by_reason,
             // Not rounded: one pair missing of a million is one too many.
             delivery_ratio: delivered as f64 / pairs,
             latency_ms: latency(&spread.latency),
             coverage_ms: Coverage { p50, p90, p99, p100 },
+            stretch: spread.stretch.quantiles(),
+            full_stretch: spread.full_stretch.quantiles(),
             copies_per_node: rounded(sum(|sample| sample.pushes_in) / pairs),
             wire_bytes_per_payload_byte: rounded(wire_bytes / pairs / load.tx_size as f64),
             wire_bytes_counted,
@@ -198,7 +213,10 @@ impl Report {
         let reasons: Vec<String> =
             self.rejected_by_reason.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         let why = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
-        row("transactions", format!("{} submitted, {} rejected{why}", self.submitted, self.rejected));
+        let settle = if self.settle_s > 0.0 { format!(", from {} s on", self.settle_s) } else { String::new() };
+        let counts =
+            format!("{} submitted, {} rejected{why}, {} counted{settle}", self.submitted, self.rejected, self.counted);
+        row("transactions", counts);
         row("delivered", format!("{:.4} %", self.delivery_ratio * 100.0));
         if let Some(Latency { p50, p90, p95, p99, max }) = self.latency_ms {
             row("latency", format!("p50 {p50:.1}  p90 {p90:.1}  p95 {p95:.1}  p99 {p99:.1}  max {max:.1} ms"));
@@ -210,6 +228,11 @@ impl Report {
                 None => "never".to_owned(),
             };
             row(&format!("at {share} of nodes"), times);
+        }
+        for (name, values) in [("stretch", self.stretch), ("stretch, last node", self.full_stretch)] {
+            if let Some(Quantiles { p50, p95, p99, max }) = values {
+                row(name, format!("p50 {p50:.3}  p95 {p95:.3}  p99 {p99:.3}  max {max:.2}"));
+            }
         }
         row("copies per node", format!("{:.2}", self.copies_per_node));
         let counted = match self.wire_bytes_counted {
@@ -280,7 +303,7 @@ pub(super) mod tests {
         };
         // Two transactions, two nodes; the second never reaches the other node.
         let traces = [vec![line(0, 1, true), line(0, 2, true)], vec![line(2_000, 1, false)]];
-        let spread = Spread::new(&traces, &BTreeSet::from([ShortId([1; 8]), ShortId([2; 8])])).unwrap();
+        let spread = Spread::new(&traces, &BTreeSet::from([ShortId([1; 8]), ShortId([2; 8])]), None).unwrap();
         let load = Load {
             nodes: 2,
             dials: 8,
@@ -289,9 +312,10 @@ pub(super) mod tests {
             wan: "none",
             tx_size: 250,
             duration: Duration::from_secs(1),
+            settle: Duration::ZERO,
             rate: 3.0,
             submitted: 3,
-            accepted: 2,
+            counted: 2,
         };
         let rejected = BTreeMap::from([("pool-full".to_owned(), 1)]);
         Report::new(&load, rejected, (&[sampled(1), sampled(1)], &[sampled(2), sampled(3)]), &spread, None)

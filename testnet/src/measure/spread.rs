@@ -7,8 +7,17 @@ use hdrhistogram::Histogram;
 use starling_node::net::Delivery;
 use starling_wire::ShortId;
 
+use crate::{
+    figures::Values,
+    map::{Distances, Topology, UNREACHABLE},
+};
+
 /// Shares of the nodes, in percent, for which the time to reach them is told.
 pub(crate) const COVERAGES: [usize; 4] = [50, 90, 99, 100];
+
+/// Shortest way, in microseconds, of which a stretch is told. On a shorter one it would tell of the machine that all
+/// nodes share and of its timers, which take a millisecond or two of each way.
+const MIN_WAY_US: u32 = 10_000;
 
 /// Longest time that is told apart, in microseconds: ten minutes.
 const MAX_US: u64 = 600_000_000;
@@ -27,8 +36,18 @@ pub(crate) struct Spread {
     /// From the node a transaction entered at until a share of all nodes, that one included, had it; for each of
     /// [`COVERAGES`], one value per transaction that got so far.
     pub(crate) coverage: [Times; COVERAGES.len()],
+    /// The same times by the delay of the shortest path through the overlay, for nodes at least [`MIN_WAY_US`] apart.
+    /// Empty where delays are not known.
+    pub(crate) stretch: Values,
+    /// For each transaction that got to all nodes: the time of the last one by the longest of the shortest paths.
+    pub(crate) full_stretch: Values,
     /// Pairs of transaction and node, the node it entered at included, for which the trace shows it.
     pub(crate) pairs: u64,
+}
+
+/// Microseconds as ways are told in; an hour fits.
+fn us(wait: u64) -> u32 {
+    u32::try_from(wait).unwrap_or(u32::MAX)
 }
 
 fn times() -> anyhow::Result<Times> {
@@ -36,8 +55,13 @@ fn times() -> anyhow::Result<Times> {
 }
 
 impl Spread {
-    /// From one trace per node. Transactions that are not among `ids` do not count.
-    pub(crate) fn new(traces: &[Vec<Delivery>], ids: &BTreeSet<ShortId>) -> anyhow::Result<Self> {
+    /// From one trace per node. Transactions that are not among `ids` do not count. Nodes have the numbers in `topology`
+    /// that they have in `traces`.
+    pub(crate) fn new(
+        traces: &[Vec<Delivery>],
+        ids: &BTreeSet<ShortId>,
+        topology: Option<&Topology>,
+    ) -> anyhow::Result<Self> {
         let mut origins = BTreeMap::new();
         let mut arrivals: BTreeMap<ShortId, BTreeMap<usize, u64>> = BTreeMap::new();
         for (node, trace) in traces.iter().enumerate() {
@@ -50,17 +74,29 @@ impl Spread {
         }
         let mut latency = times()?;
         let mut coverage = [times()?, times()?, times()?, times()?];
+        let (mut stretch, mut full_stretch) = (Values::stretches()?, Values::stretches()?);
+        let mut distances = Distances::default();
         for (id, (origin, start)) in &origins {
+            let shortest = topology.map_or(&[][..], |topology| distances.from(topology, *origin, None));
+            let way = |node: usize| shortest.get(node).copied().filter(|way| (MIN_WAY_US..UNREACHABLE).contains(way));
             let mut waits: Vec<u64> = Vec::with_capacity(traces.len());
             for (node, at) in &arrivals[id] {
                 // Clocks of processes on one machine differ by less than this can tell; never less than nothing.
                 let wait = at.saturating_sub(*start);
                 if node != origin {
                     latency.saturating_record(wait.max(1));
+                    if let Some(way) = way(*node) {
+                        stretch.stretch(us(wait), way);
+                    }
                 }
                 waits.push(wait);
             }
             waits.sort_unstable();
+            if waits.len() == traces.len()
+                && let (Some(last), Some(longest)) = (waits.last(), (0..traces.len()).filter_map(way).max())
+            {
+                full_stretch.stretch(us(*last), longest);
+            }
             for (share, times) in COVERAGES.into_iter().zip(&mut coverage) {
                 let needed = (share * traces.len()).div_ceil(100);
                 if let Some(wait) = waits.get(needed.max(1) - 1) {
@@ -68,7 +104,8 @@ impl Spread {
                 }
             }
         }
-        Ok(Self { latency, coverage, pairs: arrivals.values().map(|nodes| nodes.len() as u64).sum() })
+        let pairs = arrivals.values().map(|nodes| nodes.len() as u64).sum();
+        Ok(Self { latency, coverage, stretch, full_stretch, pairs })
     }
 }
 
@@ -77,6 +114,7 @@ mod tests {
     use starling_wire::NodeId;
 
     use super::*;
+    use crate::map::Place;
 
     fn line(us: u64, id: u8, local: bool) -> Delivery {
         Delivery { unix_us: 1_000_000 + us, id: ShortId([id; 8]), from: (!local).then_some(NodeId([9; 32])) }
@@ -97,7 +135,7 @@ mod tests {
             vec![line(30_000, 1, false)],
         ];
         let ids = BTreeSet::from([ShortId([1; 8]), ShortId([2; 8])]);
-        let spread = Spread::new(&traces, &ids).unwrap();
+        let spread = Spread::new(&traces, &ids, None).unwrap();
         assert_eq!((spread.pairs, spread.latency.len()), (7, 5));
         assert_eq!([0.2, 0.6, 0.8, 1.0].map(|quantile| ms(&spread.latency, quantile)), [10.0, 30.0, 40.0, 100.0]);
         // Two of four nodes: the one it entered at and the next.
@@ -108,8 +146,29 @@ mod tests {
     }
 
     #[test]
+    fn stretch_is_told_of_ways_that_are_long_enough() {
+        // 0 - 1 takes 20 ms, 1 - 2 another 30, and 0 - 3 too little to tell; 3 gets the second transaction never.
+        let links = [(0, 1, 20_000, 20_000), (1, 2, 30_000, 30_000), (0, 3, 9_999, 9_999)];
+        let topology = Topology::new(4, &links, vec![Place { region: 0, access_us: 0 }; 4]);
+        let traces = [
+            vec![line(0, 1, true), line(0, 2, true)],
+            vec![line(22_000, 1, false), line(40_000, 2, false)],
+            vec![line(60_000, 1, false), line(50_000, 2, false)],
+            vec![line(50_000, 1, false)],
+        ];
+        let ids = BTreeSet::from([ShortId([1; 8]), ShortId([2; 8])]);
+        let spread = Spread::new(&traces, &ids, Some(&topology)).unwrap();
+        let of = |quantile| spread.stretch.quantile(quantile).unwrap();
+        assert_eq!([0.25, 0.5, 0.75, 1.0].map(of), [1.0, 1.1, 1.2, 2.0]);
+        let full = spread.full_stretch.quantiles().unwrap();
+        assert_eq!((full.p50, full.max), (1.2, 1.2), "of the one that got to all");
+        let without = Spread::new(&traces, &ids, None).unwrap();
+        assert!(without.stretch.quantiles().is_none() && without.full_stretch.quantiles().is_none());
+    }
+
+    #[test]
     fn a_lone_node_has_no_latency_but_full_coverage() {
-        let spread = Spread::new(&[vec![line(0, 1, true)]], &BTreeSet::from([ShortId([1; 8])])).unwrap();
+        let spread = Spread::new(&[vec![line(0, 1, true)]], &BTreeSet::from([ShortId([1; 8])]), None).unwrap();
         assert_eq!((spread.pairs, spread.latency.len(), spread.coverage[3].len()), (1, 0, 1));
     }
 }
