@@ -1,7 +1,7 @@
 //! Wide-area delays between real node processes, made in the transport they are given: no root, no kernel, any system.
 //!
 //! A [`Wan`] is a small file that says where each node is. A node's transport wraps every authenticated connection, so
-//! that it works for TCP and QUIC alike, and lets what comes in on it wait ([`line`]): for its turn on a link of limited
+//! that it works for TCP and QUIC alike, and lets what comes in on it wait ([`mod@line`]): for its turn on a link of limited
 //! bandwidth, and then for as long as the way from the other node takes, with jitter, and never out of order.
 //!
 //! The waiting is done where bytes come in, not where they go out. Either way there is one more wake-up of a task for
@@ -42,7 +42,7 @@ pub(crate) fn node(mut args: Vec<OsString>) -> ExitCode {
     match file {
         None => cli::main(args),
         Some(file) => cli::main_with(args, |keypair: &Keypair, counters: &Arc<Counters>| {
-            let wan = Wan::read(Path::new(&file)).map_err(io::Error::other)?;
+            let wan = Wan::read(Path::new(&file)).map_err(to_io)?;
             transport(&wan, keypair, counters)
         }),
     }
@@ -52,11 +52,16 @@ pub(crate) fn node(mut args: Vec<OsString>) -> ExitCode {
 /// others, strangers that somebody connected by hand, there are none.
 fn transport(wan: &Wan, keypair: &Keypair, counters: &Arc<Counters>) -> io::Result<BoxedTransport> {
     let here = keypair.public().to_peer_id();
-    let ways: HashMap<PeerId, u32> = wan.ways_to(&here).map_err(io::Error::other)?;
+    let ways: HashMap<PeerId, u32> = wan.ways_to(&here).map_err(to_io)?;
     let rate = Rate::mbit(wan.mbit());
     let delayed = net::transport(keypair, counters)?.map(move |(peer, muxer), _| match ways.get(&peer) {
         Some(way) => (peer, StreamMuxerBox::new(Delayed::new(muxer, Link::new(*way, rate)))),
         None => (peer, muxer),
     });
     Ok(delayed.boxed())
+}
+
+/// With all of its reasons.
+fn to_io(error: anyhow::Error) -> io::Error {
+    io::Error::other(format!("{error:#}"))
 }
