@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::time::Instant;
 
@@ -58,7 +58,7 @@ impl Link {
         // The state is consistent between any two statements, so a panic elsewhere does no harm.
         let (lane, rng) = &mut *self.lane.lock().unwrap_or_else(PoisonError::into_inner);
         // Rounded up, so that nothing comes out too early.
-        lane.send(self.now() + 1, bytes as u64, jittered(self.delay_us, rng), self.rate)
+        lane.send(self.now() + 1, bytes as u64, jittered(self.delay_us, rng.random()), self.rate)
     }
 }
 
