@@ -116,8 +116,14 @@ struct Inner {
 
 impl SignedTx {
     fn new(transaction: Transaction, signature: Signature, bytes: Bytes) -> Self {
-        let id = TxId(blake3::derive_key(ID_CONTEXT, &bytes));
+        let id = Self::id_of(&bytes);
         Self(Arc::new(Inner { transaction, signature, id, bytes }))
+    }
+
+    /// The id of the transaction with these bytes. Whether they are one is not looked at: it is for naming what came
+    /// before it is decoded.
+    pub fn id_of(bytes: &[u8]) -> TxId {
+        TxId(blake3::derive_key(ID_CONTEXT, bytes))
     }
 
     /// Decodes a transaction. The bytes are copied once, so that a small transaction does not keep the network buffer
@@ -241,6 +247,7 @@ mod tests {
             let decoded = SignedTx::decode(signed.bytes()).unwrap();
             prop_assert_eq!(decoded.transaction(), &tx);
             prop_assert_eq!(&decoded, &signed);
+            prop_assert_eq!(SignedTx::id_of(signed.bytes()), signed.id());
             prop_assert_eq!(decoded.verify().unwrap().id(), signed.id());
             let json = serde_json::to_string(&tx).unwrap();
             prop_assert_eq!(serde_json::from_str::<Transaction>(&json).unwrap(), tx);

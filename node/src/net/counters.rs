@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use starling_wire::{Kind, Message};
+use starling_wire::Kind;
 
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +50,9 @@ pub struct FrameCount {
 }
 
 impl Counters {
-    pub(super) fn frame(&self, flow: Flow, message: &Message, bytes: usize) {
-        let cell = &self.frames[flow as usize][message.kind() as usize];
+    /// Counts a frame of a kind and so many bytes.
+    pub fn frame(&self, flow: Flow, kind: Kind, bytes: usize) {
+        let cell = &self.frames[flow as usize][kind as usize];
         cell.frames.fetch_add(1, Relaxed);
         cell.bytes.fetch_add(bytes as u64, Relaxed);
     }

@@ -4,54 +4,36 @@ use std::{collections::HashMap, time::Duration};
 
 use futures::StreamExt;
 use libp2p::{
-    Multiaddr, Swarm, allow_block_list, connection_limits, identify,
+    Multiaddr, Swarm,
     identity::Keypair,
-    memory_connection_limits, ping,
     swarm::{NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
 };
 use starling_mempool::{Place, Rejection};
-use starling_wire::{Message, NodeId, SignedTx};
+use starling_wire::{Message, NodeId};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
 };
 
 use super::{
+    Command,
+    base::{Base, BaseEvent},
     behaviour,
     handler::Received,
     identity,
     trace::{Clock, Trace},
     verify::Verifier,
 };
-use crate::engine::{Engine, Event, Input, Output, Ticket, Time};
+use crate::engine::{Engine, Event, Input, Output, Ticket};
 
 /// How long a stopping node waits for its goodbyes to be sent.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long trace lines may stay in memory.
-const TRACE_FLUSH: Duration = Duration::from_secs(1);
-
 /// All protocols of a node. Starling's own comes last, as it asks to.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
-    pub(super) limits: connection_limits::Behaviour,
-    pub(super) memory: memory_connection_limits::Behaviour,
-    pub(super) blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
-    pub(super) identify: identify::Behaviour,
-    pub(super) ping: ping::Behaviour,
+    pub(super) base: Base,
     pub(super) starling: behaviour::Behaviour,
-}
-
-/// A question to the engine.
-pub(super) type Query = Box<dyn FnOnce(&Engine, Time) + Send>;
-
-/// What a [`super::NodeHandle`] asks of the driver.
-pub(super) enum Command {
-    Submit { tx: SignedTx, reply: oneshot::Sender<Result<Place, Rejection>> },
-    Query(Query),
-    AddPeer(Multiaddr),
-    BanPeer(NodeId),
-    Shutdown,
 }
 
 pub(super) struct Driver {
@@ -60,8 +42,8 @@ pub(super) struct Driver {
     pub(super) engine: Engine,
     pub(super) clock: Clock,
     pub(super) verifier: Verifier,
-    pub(super) commands: mpsc::Receiver<Command>,
-    pub(super) trace: Option<Trace>,
+    pub(super) commands: mpsc::Receiver<Command<Engine>>,
+    pub(super) trace: Trace,
     /// Who waits for the answer to a submission. Bounded by the commands accepted and the checks the engine allows.
     pub(super) submissions: HashMap<Ticket, oneshot::Sender<Result<Place, Rejection>>>,
     pub(super) next_ticket: u64,
@@ -72,7 +54,7 @@ impl Driver {
     pub(super) async fn run(mut self) {
         self.renew_record();
         let mut stop_at: Option<Instant> = None;
-        let mut trace_flush = tokio::time::interval(TRACE_FLUSH);
+        let mut trace_flush = tokio::time::interval(Trace::FLUSH_EVERY);
         trace_flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.carry_out();
@@ -101,11 +83,11 @@ impl Driver {
                     Some(command) => self.command(command),
                 },
                 () = timer => self.handle(Input::Timeout),
-                _ = trace_flush.tick(), if self.trace.is_some() => self.flush_trace(),
+                _ = trace_flush.tick() => self.trace.flush(),
                 () = async { sleep_until(stop_at.unwrap_or_else(Instant::now)).await }, if stop_at.is_some() => break,
             }
         }
-        self.flush_trace();
+        self.trace.flush();
     }
 
     fn handle(&mut self, input: Input) {
@@ -115,7 +97,7 @@ impl Driver {
     fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Starling(event)) => self.starling_event(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { peer, result: Ok(rtt), .. })) => {
+            SwarmEvent::Behaviour(BehaviourEvent::Base(BaseEvent::RoundTrip { peer, rtt })) => {
                 if let Ok(peer) = identity::node_id(&peer) {
                     self.handle(Input::RoundTrip { peer, rtt });
                 }
@@ -151,7 +133,7 @@ impl Driver {
         }
     }
 
-    fn command(&mut self, command: Command) {
+    fn command(&mut self, command: Command<Engine>) {
         match command {
             Command::Submit { tx, reply } => {
                 let ticket = Ticket(self.next_ticket);
@@ -187,7 +169,7 @@ impl Driver {
                 Output::Disconnect { peer } => self.swarm.behaviour_mut().starling.close(&peer),
                 Output::Block { peer, blocked } => {
                     let Some(peer) = identity::peer_id(&peer) else { continue };
-                    let list = &mut self.swarm.behaviour_mut().blocked;
+                    let list = &mut self.swarm.behaviour_mut().base.blocked;
                     let _changed = if blocked { list.block_peer(peer) } else { list.unblock_peer(peer) };
                 }
                 Output::Verify { source, item } => self.verifier.push(source, item),
@@ -205,10 +187,7 @@ impl Driver {
         match event {
             Event::Admitted { id, from, place } => {
                 tracing::debug!(%id, ?from, ?place, "transaction admitted");
-                if let Some(trace) = &mut self.trace {
-                    let written = trace.delivered(self.clock.now(), id.short(), from);
-                    self.trace_written(written);
-                }
+                self.trace.delivered(self.clock.now(), id.short(), from);
             }
             Event::Refused { id, from, rejection } => tracing::debug!(%id, ?from, %rejection, "transaction refused"),
             Event::Submitted { ticket, result } => {
@@ -224,20 +203,6 @@ impl Driver {
             Event::Banned { peer, duration, why } => {
                 tracing::warn!(%peer, why, "peer banned for {}", humantime::format_duration(duration));
             }
-        }
-    }
-
-    fn flush_trace(&mut self) {
-        if let Some(trace) = &mut self.trace {
-            let written = trace.flush();
-            self.trace_written(written);
-        }
-    }
-
-    fn trace_written(&mut self, result: std::io::Result<()>) {
-        if let Err(error) = result {
-            tracing::error!(%error, "cannot write the trace; tracing stops here");
-            self.trace = None;
         }
     }
 

@@ -172,7 +172,7 @@ impl Handler {
         loop {
             match self.decoder.next_message() {
                 Ok(Some((message, bytes))) => {
-                    self.counters.frame(Flow::In, &message, bytes);
+                    self.counters.frame(Flow::In, message.kind(), bytes);
                     self.received.push(match message {
                         Message::Peers(sent) => {
                             let records: Vec<_> = sent.iter().filter_map(identity::check_record).collect();

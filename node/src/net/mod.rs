@@ -1,8 +1,10 @@
 //! A node on libp2p: the engine's driver and everything it needs.
 
+mod base;
 mod behaviour;
 mod counters;
 mod driver;
+mod handle;
 mod handler;
 mod identity;
 mod outbox;
@@ -21,48 +23,26 @@ use std::{
 
 use futures::StreamExt;
 use libp2p::{
-    Multiaddr, Swarm, allow_block_list,
-    connection_limits::{self, ConnectionLimits},
-    identify, memory_connection_limits,
+    Multiaddr, Swarm,
     multiaddr::Protocol,
-    ping,
-    swarm::{self, SwarmEvent},
+    swarm::{self, NetworkBehaviour, SwarmEvent},
 };
-use starling_mempool::{Genesis, Place, PoolConfig, Rejection};
-use starling_wire::{NodeId, SecretKey, SignedTx};
+use starling_mempool::{Genesis, PoolConfig};
+use starling_wire::SecretKey;
 use thiserror::Error;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
-};
+use tokio::task::JoinHandle;
 
+use self::driver::{Behaviour, Driver};
 pub use self::{
+    base::{Base, BaseEvent},
     counters::{Counters, Flow, FrameCount},
+    handle::{Command, NodeHandle, Query, Unavailable},
     identity::{NotEd25519, keypair, node_id, peer_id},
-    trace::Delivery,
+    trace::{Clock, Delivery, Trace},
     transport::{BoxedTransport, MakeTransport, transport},
+    verify::{Answer, Verifier},
 };
-use self::{
-    driver::{Behaviour, Command, Driver},
-    trace::{Clock, Trace},
-    verify::Verifier,
-};
-use crate::engine::{Engine, EngineConfig, GossipConfig, OverlayConfig, ProducerConfig, Time};
-
-/// Commands that wait for the driver; beyond it callers are told that the node is busy.
-const MAX_COMMANDS: usize = 1024;
-
-/// Connections in all, those being set up included. Links are bounded by the engine; this bounds what comes before.
-const MAX_CONNECTIONS: u32 = 128;
-
-/// Connections being set up, each way.
-const MAX_PENDING: u32 = 64;
-
-/// Share of the machine's memory above which no new connection is made.
-const MAX_MEMORY_SHARE: f64 = 0.9;
-
-/// How often the round trip to each neighbour is measured.
-const PING_EVERY: Duration = Duration::from_secs(15);
+use crate::engine::{Engine, EngineConfig, GossipConfig, OverlayConfig, ProducerConfig};
 
 /// How long a listener may take to come up.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -114,90 +94,12 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The settings ask for what this kind of node does not do.
+    #[error("{0}")]
+    Unsupported(&'static str),
     /// The system gives no randomness.
     #[error("the system gives no random bytes: {0}")]
     Random(#[source] io::Error),
-}
-
-/// Why a node did not answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Unavailable {
-    /// Too many questions wait already.
-    #[error("the node is busy; try again in a moment")]
-    Busy,
-    /// It has stopped.
-    #[error("the node is stopping")]
-    Stopped,
-}
-
-/// A running node, for whoever wants something of it. Clones reach the same node; it runs until it is told to stop.
-#[derive(Debug, Clone)]
-pub struct NodeHandle {
-    id: NodeId,
-    listeners: Arc<[Multiaddr]>,
-    counters: Arc<Counters>,
-    commands: mpsc::Sender<Command>,
-}
-
-impl NodeHandle {
-    /// The node's id.
-    pub fn id(&self) -> NodeId {
-        self.id
-    }
-
-    /// Where the node listens, each with the node's peer id at its end, so that others can be given it as it is.
-    pub fn listeners(&self) -> &[Multiaddr] {
-        &self.listeners
-    }
-
-    /// What crossed the wire so far.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// Submits a transaction: it is checked, taken into the pool and passed on. One that is in the pool already is a
-    /// success.
-    pub async fn submit(&self, tx: SignedTx) -> Result<Result<Place, Rejection>, Unavailable> {
-        let (reply, answer) = oneshot::channel();
-        self.command(Command::Submit { tx, reply })?;
-        answer.await.map_err(|_| Unavailable::Stopped)
-    }
-
-    /// Asks the engine something. The question runs on the node's main task: keep it short.
-    pub async fn query<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&Engine, Time) -> T + Send + 'static,
-    ) -> Result<T, Unavailable> {
-        let (reply, answer) = oneshot::channel();
-        self.command(Command::Query(Box::new(move |engine, now| {
-            // Whoever asked may have gone away.
-            let _gone = reply.send(question(engine, now));
-        })))?;
-        answer.await.map_err(|_| Unavailable::Stopped)
-    }
-
-    /// Connects to an address.
-    pub fn add_peer(&self, address: Multiaddr) -> Result<(), Unavailable> {
-        self.command(Command::AddPeer(address))
-    }
-
-    /// Bans a peer for a time.
-    pub fn ban_peer(&self, peer: NodeId) -> Result<(), Unavailable> {
-        self.command(Command::BanPeer(peer))
-    }
-
-    /// Says goodbye to all peers and stops. The task from [`start`] ends soon after, within seconds.
-    pub async fn shutdown(&self) {
-        // If it is gone already, that is what was wanted.
-        let _stopped = self.commands.send(Command::Shutdown).await;
-    }
-
-    fn command(&self, command: Command) -> Result<(), Unavailable> {
-        self.commands.try_send(command).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Unavailable::Busy,
-            mpsc::error::TrySendError::Closed(_) => Unavailable::Stopped,
-        })
-    }
 }
 
 /// Starts a node and waits until it listens. `transport` builds what it listens and dials with; [`transport()`] is the
@@ -210,32 +112,14 @@ pub async fn start(
     let (id, peer) = (config.key.node(), keypair.public().to_peer_id());
     let counters = Arc::new(Counters::default());
     let transport = transport(&keypair, &counters).map_err(StartError::Transport)?;
-    let limits = ConnectionLimits::default()
-        .with_max_pending_incoming(Some(MAX_PENDING))
-        .with_max_pending_outgoing(Some(MAX_PENDING))
-        .with_max_established(Some(MAX_CONNECTIONS))
-        .with_max_established_per_peer(Some(2));
-    let behaviour = Behaviour {
-        limits: connection_limits::Behaviour::new(limits),
-        memory: memory_connection_limits::Behaviour::with_max_percentage(MAX_MEMORY_SHARE),
-        blocked: allow_block_list::Behaviour::default(),
-        identify: identify::Behaviour::new(identify::Config::new("/starling/id/1".into(), keypair.public())),
-        ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_EVERY)),
-        starling: behaviour::Behaviour::new(id, counters.clone()),
-    };
+    let behaviour = Behaviour { base: Base::new(&keypair), starling: behaviour::Behaviour::new(id, counters.clone()) };
     let mut swarm = Swarm::new(transport, behaviour, peer, swarm::Config::with_tokio_executor());
     for address in config.external {
         swarm.add_external_address(address);
     }
-    listen(&mut swarm, config.listen).await?;
+    let listeners = listen(&mut swarm, config.listen).await?;
     let clock = Clock::start();
-    let trace = match config.trace {
-        Some(path) => match Trace::create(&path, clock) {
-            Ok(trace) => Some(trace),
-            Err(source) => return Err(StartError::Trace { path, source }),
-        },
-        None => None,
-    };
+    let trace = Trace::create(config.trace, clock)?;
     let engine_config = EngineConfig {
         genesis: config.genesis,
         pool: config.pool,
@@ -248,9 +132,7 @@ pub async fn start(
         producer: config.producer,
         unix_ms_at_start: clock.unix_start_ms(),
     };
-    let listeners =
-        swarm.listeners().map(|address| identity::without_peer(address).with(Protocol::P2p(peer))).collect();
-    let (sender, commands) = mpsc::channel(MAX_COMMANDS);
+    let (handle, commands) = NodeHandle::new(id, listeners, counters);
     let driver = Driver {
         swarm,
         keypair,
@@ -263,11 +145,14 @@ pub async fn start(
         next_ticket: 0,
     };
     let task = tokio::spawn(driver.run());
-    Ok((NodeHandle { id, listeners, counters, commands: sender }, task))
+    Ok((handle, task))
 }
 
-/// Listens on all addresses and waits until each is known with its port.
-async fn listen(swarm: &mut Swarm<Behaviour>, addresses: Vec<Multiaddr>) -> Result<(), StartError> {
+/// Listens on all addresses and waits until each is known with its port. Gives them with the node's peer id at the end.
+pub async fn listen<B: NetworkBehaviour>(
+    swarm: &mut Swarm<B>,
+    addresses: Vec<Multiaddr>,
+) -> Result<Vec<Multiaddr>, StartError> {
     for address in addresses {
         let fail = |why: String| StartError::Listen { address: address.clone(), why };
         check_free(&address).map_err(|error| fail(error.to_string()))?;
@@ -288,7 +173,8 @@ async fn listen(swarm: &mut Swarm<Behaviour>, addresses: Vec<Multiaddr>) -> Resu
             .unwrap_or_else(|_| Err("the system did not answer in time".into()))
             .map_err(fail)?;
     }
-    Ok(())
+    let own = Protocol::P2p(*swarm.local_peer_id());
+    Ok(swarm.listeners().map(|address| identity::without_peer(address).with(own.clone())).collect())
 }
 
 /// Fails if somebody listens on a fixed TCP port. libp2p listens with SO_REUSEPORT, with which a second node of the same
@@ -307,7 +193,7 @@ fn check_free(address: &Multiaddr) -> io::Result<()> {
 }
 
 /// 32 bytes from the system's source of randomness.
-pub(crate) fn random_seed() -> Result<[u8; 32], StartError> {
+pub fn random_seed() -> Result<[u8; 32], StartError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| StartError::Random(io::Error::other(error)))?;
     Ok(seed)

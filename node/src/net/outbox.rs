@@ -73,7 +73,7 @@ impl Outbox {
             return Queued::Overflow;
         }
         let bytes = message.encode(&mut state.buffer);
-        self.counters.frame(Flow::Out, message, bytes);
+        self.counters.frame(Flow::Out, message.kind(), bytes);
         state.said_goodbye |= matches!(message, Message::Goodbye(_));
         let waker = state.waker.take();
         let queued = if !state.congested && state.buffer.len() > HIGH {

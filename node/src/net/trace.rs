@@ -7,13 +7,14 @@ use std::{
     fmt,
     fs::File,
     io::{self, BufWriter, Write},
-    path::Path,
+    path::PathBuf,
     str::FromStr,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use starling_wire::{NodeId, ShortId};
 
+use super::StartError;
 use crate::engine::Time;
 
 /// One line of a trace.
@@ -54,20 +55,22 @@ impl FromStr for Delivery {
     }
 }
 
-/// The driver's clock: the engine's time and the world's, read together once so that they never drift apart.
+/// A node's clock: its own time and the world's, read together once so that they never drift apart.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
+pub struct Clock {
     start: Instant,
     unix_start: Duration,
 }
 
 impl Clock {
-    pub(super) fn start() -> Self {
+    /// A clock at [`Time::ZERO`].
+    pub fn start() -> Self {
         let unix_start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { start: Instant::now(), unix_start }
     }
 
-    pub(super) fn now(&self) -> Time {
+    /// The node's time.
+    pub fn now(&self) -> Time {
         Time::after(self.start.elapsed())
     }
 
@@ -84,25 +87,42 @@ impl Clock {
     }
 }
 
-/// Writes a trace.
+/// Writes a trace, if there is to be one. When it cannot be written any more the log says so and it ends there.
 #[derive(Debug)]
-pub(super) struct Trace {
-    file: BufWriter<File>,
+pub struct Trace {
+    file: Option<BufWriter<File>>,
     clock: Clock,
 }
 
 impl Trace {
-    pub(super) fn create(path: &Path, clock: Clock) -> io::Result<Self> {
-        Ok(Self { file: BufWriter::with_capacity(64 * 1024, File::create(path)?), clock })
+    /// Within how long lines should be flushed.
+    pub const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+    /// Begins the file `path`; without one, nothing is written.
+    pub fn create(path: Option<PathBuf>, clock: Clock) -> Result<Self, StartError> {
+        let create = |path: PathBuf| match File::create(&path) {
+            Ok(file) => Ok(BufWriter::with_capacity(64 * 1024, file)),
+            Err(source) => Err(StartError::Trace { path, source }),
+        };
+        Ok(Self { file: path.map(create).transpose()?, clock })
     }
 
-    pub(super) fn delivered(&mut self, now: Time, id: ShortId, from: Option<NodeId>) -> io::Result<()> {
+    /// Adds a line: a transaction entered the pool, brought by a neighbour or (`None`) submitted here.
+    pub fn delivered(&mut self, now: Time, id: ShortId, from: Option<NodeId>) {
         let delivery = Delivery { unix_us: self.clock.unix_us(now), id, from };
-        writeln!(self.file, "{delivery}")
+        self.write(|file| writeln!(file, "{delivery}"));
     }
 
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+    /// Hands what was added to the system.
+    pub fn flush(&mut self) {
+        self.write(BufWriter::flush);
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) {
+        if let Some(Err(error)) = self.file.as_mut().map(write) {
+            tracing::error!(%error, "cannot write the trace; tracing stops here");
+            self.file = None;
+        }
     }
 }
 

@@ -24,11 +24,11 @@ const MAX_BATCH: usize = 64;
 const SUSPICION: Duration = Duration::from_secs(60);
 
 /// The answer for one item.
-pub(super) type Answer = (Source, Result<Verified, (Unverified, SignatureError)>);
+pub type Answer = (Source, Result<Verified, (Unverified, SignatureError)>);
 
-/// Items that wait, and the checkers at work. The engine bounds how many items there are.
+/// Items that wait, and the checkers at work. Whoever pushes them bounds how many there are. Needs a tokio runtime.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub struct Verifier {
     waiting: VecDeque<(Source, Unverified)>,
     /// Items from peers that spoiled a batch lately: a batch of these spoils nobody else's.
     waiting_suspect: VecDeque<(Source, Unverified)>,
@@ -39,8 +39,8 @@ pub(super) struct Verifier {
 }
 
 impl Verifier {
-    /// The seed blinds the batches and must be unpredictable.
-    pub(super) fn new(seed: [u8; 32]) -> Self {
+    /// Nothing to check yet. The seed blinds the batches and must be unpredictable.
+    pub fn new(seed: [u8; 32]) -> Self {
         Self {
             waiting: VecDeque::new(),
             waiting_suspect: VecDeque::new(),
@@ -51,15 +51,15 @@ impl Verifier {
         }
     }
 
-    /// Takes an item in.
-    pub(super) fn push(&mut self, source: Source, item: Unverified) {
+    /// Takes an item in; it waits for [`Self::start`].
+    pub fn push(&mut self, source: Source, item: Unverified) {
         let suspect = matches!(source, Source::Peer(peer) | Source::Fetched(peer) if self.suspects.contains_key(&peer));
         let queue = if suspect { &mut self.waiting_suspect } else { &mut self.waiting };
         queue.push_back((source, item));
     }
 
     /// Gives idle checkers what waits.
-    pub(super) fn start(&mut self) {
+    pub fn start(&mut self) {
         while self.at_work.len() < self.cores {
             // A suspect's items come last and at most one batch of them runs at a time with others waiting.
             let queue = if self.waiting.is_empty() { &mut self.waiting_suspect } else { &mut self.waiting };
@@ -74,8 +74,8 @@ impl Verifier {
         }
     }
 
-    /// Waits for the next answers; pending for ever while nothing is at work.
-    pub(super) async fn next(&mut self) -> Vec<Answer> {
+    /// Waits for the next answers; pending for ever while nothing is at work. Cancelling it loses nothing.
+    pub async fn next(&mut self) -> Vec<Answer> {
         match self.at_work.join_next().await {
             Some(Ok(answers)) => {
                 self.note_suspects(&answers);
