@@ -48,6 +48,18 @@ pub(super) fn rejected(rejection: &Rejection) -> ErrorObjectOwned {
     ErrorObjectOwned::owned(code::REJECTED, rejection.to_string(), Some(data))
 }
 
+/// A method about blocks, of a node that has none.
+pub(super) fn no_blocks() -> ErrorObjectOwned {
+    let message = "method not found: this node relays transactions only and follows no blocks";
+    ErrorObjectOwned::owned(METHOD_NOT_FOUND_CODE, message, None::<()>)
+}
+
+/// A method that bans, of a node that cannot.
+pub(super) fn no_bans() -> ErrorObjectOwned {
+    let message = "method not found: this node cannot ban peers";
+    ErrorObjectOwned::owned(METHOD_NOT_FOUND_CODE, message, None::<()>)
+}
+
 /// A method that the node was not started with.
 pub(super) fn admin_is_off() -> ErrorObjectOwned {
     let message = "method not found: admin methods are off; start the node with --rpc-admin to have them";

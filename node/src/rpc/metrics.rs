@@ -13,9 +13,9 @@ use prometheus_client::{
 };
 use starling_mempool::Rejection;
 
-use super::server::direction_name;
+use super::{server::direction_name, state::State};
 use crate::{
-    engine::{Direction, Engine},
+    engine::{Direction, Time},
     net::{Counters, Flow, NodeHandle, Unavailable},
 };
 
@@ -60,32 +60,34 @@ impl Metric {
         self.nature
     }
 
-    fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
+    /// A single value that only grows.
+    pub fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
         Self { name, help, nature: Nature::Counter, samples: vec![(Vec::new(), value)] }
     }
 
-    fn gauge(name: &'static str, help: &'static str, value: u64) -> Self {
+    /// A single value.
+    pub fn gauge(name: &'static str, help: &'static str, value: u64) -> Self {
         Self { name, help, nature: Nature::Gauge, samples: vec![(Vec::new(), value)] }
     }
 }
 
 /// Reads all counters of a node.
-pub async fn collect(handle: &NodeHandle) -> Result<Vec<Metric>, Unavailable> {
-    let mut metrics = handle.query(|engine, _| of_engine(engine)).await?;
+pub async fn collect<S: State>(handle: &NodeHandle<S>) -> Result<Vec<Metric>, Unavailable> {
+    let mut metrics = handle.query(of_state).await?;
     metrics.extend(of_wire(handle.counters()));
     Ok(metrics)
 }
 
-fn of_engine(engine: &Engine) -> Vec<Metric> {
-    let (stats, pool) = (engine.stats(), engine.pool().status());
+fn of_state(state: &impl State, now: Time) -> Vec<Metric> {
+    let (stats, pool) = (state.stats(), state.pool().status());
     let refused = Rejection::REASONS.iter().map(|reason| {
         let count = stats.refused.get(reason).copied().unwrap_or_default();
         (vec![("reason", (*reason).to_owned())], count)
     });
     let place = |name: &str, count: usize| (vec![("place", name.to_owned())], count as u64);
     let mut links = BTreeMap::new();
-    for (_, link) in engine.links() {
-        *links.entry((direction_name(link.direction()), link.is_ready())).or_insert(0) += 1;
+    for link in state.neighbours(now) {
+        *links.entry((direction_name(link.direction), link.ready)).or_insert(0) += 1;
     }
     let links = [Direction::Incoming, Direction::Outgoing].into_iter().flat_map(|direction| {
         [false, true].map(|ready| {
@@ -94,7 +96,7 @@ fn of_engine(engine: &Engine) -> Vec<Metric> {
             (labels, links.get(&(name, ready)).copied().unwrap_or_default())
         })
     });
-    vec![
+    let mut metrics = vec![
         Metric::counter("starling_submitted", "Transactions submitted by this node's user", stats.submitted),
         Metric::counter("starling_admitted", "Transactions that entered the pool", stats.admitted),
         Metric {
@@ -137,14 +139,19 @@ fn of_engine(engine: &Engine) -> Vec<Metric> {
         },
         Metric::gauge("starling_pool_bytes", "Bytes of the transactions in the pool", pool.bytes as u64),
         Metric::gauge("starling_pool_floor", "Lowest fee per byte that would be admitted now", pool.floor),
-        Metric::gauge("starling_chain_height", "Height of the last applied block", engine.chain().height()),
         Metric {
             name: "starling_links",
             help: "Neighbours, by who connected and whether both have said hello",
             nature: Nature::Gauge,
             samples: links.collect(),
         },
-    ]
+    ];
+    let height = state.chain().map(|chain| chain.height());
+    metrics.extend(
+        height.map(|height| Metric::gauge("starling_chain_height", "Height of the last applied block", height)),
+    );
+    metrics.extend(state.more_metrics());
+    metrics
 }
 
 fn of_wire(counters: &Counters) -> Vec<Metric> {

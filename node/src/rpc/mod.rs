@@ -1,7 +1,7 @@
 //! JSON-RPC 2.0 over HTTP and WebSocket: what the node offers to programs, and the client for it.
 //!
 //! [`api`] describes the methods once; [`serve()`] offers them, [`connect`] calls them. Nothing here decides anything
-//! about the protocol: questions go to the engine through [`crate::net::NodeHandle`].
+//! about the protocol: questions go to the node's [`State`] through [`crate::net::NodeHandle`].
 
 pub mod api;
 mod client;
@@ -12,10 +12,12 @@ pub mod metrics;
 mod openrpc;
 mod serve;
 mod server;
+mod state;
 
 pub use self::{
     api::{AccountView, ApiClient, BlockView, ChainView, NodeView, PeerView, PoolView, Submitted, TxState, TxView},
     client::{ConnectError, Cookie, CookieError, connect},
     errors::{RejectionData, code},
     serve::{RpcConfig, RpcServer, ServeError, serve},
+    state::{Neighbour, State},
 };

@@ -5,7 +5,7 @@ use std::{fs, io, net::SocketAddr, path::PathBuf, time::Duration};
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::{self, Request},
     http::{StatusCode, header::CONTENT_TYPE},
     middleware,
     response::{IntoResponse, Response},
@@ -25,6 +25,7 @@ use super::{
     listener::BoundedListener,
     metrics,
     server::Server,
+    state::State,
 };
 use crate::net::NodeHandle;
 
@@ -140,7 +141,7 @@ impl RpcServer {
 }
 
 /// Serves a node's RPC until told to stop.
-pub async fn serve(handle: NodeHandle, config: RpcConfig) -> Result<RpcServer, ServeError> {
+pub async fn serve<S: State>(handle: NodeHandle<S>, config: RpcConfig) -> Result<RpcServer, ServeError> {
     let bind = |source| ServeError::Bind { address: config.address, source };
     let listener = TcpListener::bind(config.address).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
@@ -153,10 +154,10 @@ pub async fn serve(handle: NodeHandle, config: RpcConfig) -> Result<RpcServer, S
     let methods = Server::new(handle.clone(), config.admin).into_rpc().into();
     let shared = Shared { handle, expects_links: config.expects_links, rpc: rpc_service(methods, stop_handle) };
     let router = Router::new()
-        .route("/", any(rpc))
+        .route("/", any(rpc::<S>))
         .route("/health", get(|| async { "alive\n" }))
-        .route("/ready", get(ready))
-        .route("/metrics", get(metrics_text))
+        .route("/ready", get(ready::<S>))
+        .route("/metrics", get(metrics_text::<S>))
         .with_state(shared)
         .layer(middleware::from_fn_with_state(guard, guard::check));
     let (stop, mut stopping) = watch::channel(false);
@@ -186,29 +187,34 @@ fn rpc_service(methods: Methods, stop: StopHandle) -> RpcService {
     JsonRpc::builder().set_config(config).to_service_builder().build(methods, stop)
 }
 
-#[derive(Clone)]
-struct Shared {
-    handle: NodeHandle,
+struct Shared<S> {
+    handle: NodeHandle<S>,
     expects_links: bool,
     rpc: RpcService,
 }
 
-async fn rpc(State(mut shared): State<Shared>, request: Request) -> Response {
+impl<S> Clone for Shared<S> {
+    fn clone(&self) -> Self {
+        Self { handle: self.handle.clone(), expects_links: self.expects_links, rpc: self.rpc.clone() }
+    }
+}
+
+async fn rpc<S: State>(extract::State(mut shared): extract::State<Shared<S>>, request: Request) -> Response {
     match shared.rpc.call(request).await {
         Ok(response) => response.map(Body::new),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
 
-async fn ready(State(shared): State<Shared>) -> Response {
-    match shared.handle.query(|engine, _| engine.links().any(|(_, link)| link.is_ready())).await {
+async fn ready<S: State>(extract::State(shared): extract::State<Shared<S>>) -> Response {
+    match shared.handle.query(|state, now| state.neighbours(now).iter().any(|link| link.ready)).await {
         Ok(linked) if linked || !shared.expects_links => "ready\n".into_response(),
         Ok(_) => (StatusCode::SERVICE_UNAVAILABLE, "no neighbour yet\n").into_response(),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }
 }
 
-async fn metrics_text(State(shared): State<Shared>) -> Response {
+async fn metrics_text<S: State>(extract::State(shared): extract::State<Shared<S>>) -> Response {
     match metrics::collect(&shared.handle).await.map(metrics::text) {
         Ok(Ok(text)) => {
             ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()

@@ -12,11 +12,12 @@ use starling_wire::{AccountId, NodeId, PROTOCOL_VERSION, SignedTx, TxId, Verifie
 
 use super::{
     api::{AccountView, ApiServer, BlockView, ChainView, NodeView, PeerView, PoolView, Submitted, TxState, TxView},
-    errors::{admin_is_off, invalid_input, not_found, rejected, unavailable},
+    errors::{admin_is_off, invalid_input, no_bans, no_blocks, not_found, rejected, unavailable},
     metrics, openrpc,
+    state::{Neighbour, State},
 };
 use crate::{
-    engine::{AppliedBlock, Direction, Engine},
+    engine::{AppliedBlock, Chain, Direction, Time},
     net::{NodeHandle, node_id, peer_id},
 };
 
@@ -26,23 +27,28 @@ const CONTENT_DEFAULT: u32 = 100;
 const CONTENT_MAX: u32 = 1_000;
 
 /// The methods over a running node.
-#[derive(Debug, Clone)]
-pub(super) struct Server {
-    handle: NodeHandle,
+pub(super) struct Server<S> {
+    handle: NodeHandle<S>,
     admin: bool,
     since: Instant,
 }
 
-impl Server {
-    pub(super) fn new(handle: NodeHandle, admin: bool) -> Self {
+impl<S: State> Server<S> {
+    pub(super) fn new(handle: NodeHandle<S>, admin: bool) -> Self {
         Self { handle, admin, since: Instant::now() }
     }
 
-    async fn query<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&Engine, crate::engine::Time) -> T + Send + 'static,
-    ) -> RpcResult<T> {
+    async fn query<T: Send + 'static>(&self, question: impl FnOnce(&S, Time) -> T + Send + 'static) -> RpcResult<T> {
         self.handle.query(question).await.map_err(unavailable)
+    }
+
+    /// Asks about the blocks, if the node has any.
+    async fn query_chain<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&S, &Chain) -> T + Send + 'static,
+    ) -> RpcResult<T> {
+        let answer = self.query(|state, _| state.chain().map(|chain| question(state, chain))).await?;
+        answer.ok_or_else(no_blocks)
     }
 
     fn require_admin(&self) -> RpcResult<()> {
@@ -51,14 +57,14 @@ impl Server {
 }
 
 #[async_trait]
-impl ApiServer for Server {
+impl<S: State> ApiServer for Server<S> {
     async fn tx_send_raw(&self, tx: String) -> RpcResult<Submitted> {
         let tx = parse_tx(&tx)?;
         let id = tx.id();
         match self.handle.submit(tx).await.map_err(unavailable)? {
             Ok(place) => Ok(Submitted { id, state: place.into() }),
             // One that is in a block has used its own nonce, or is past its expiry by now.
-            Err(rejection) => match self.query(move |engine, _| engine.chain().included_at(&id)).await? {
+            Err(rejection) => match self.query(move |state, _| state.chain()?.included_at(&id)).await? {
                 Some(_) => Ok(Submitted { id, state: TxState::Included }),
                 None => Err(rejected(&rejection)),
             },
@@ -66,7 +72,7 @@ impl ApiServer for Server {
     }
 
     async fn tx_get(&self, id: TxId) -> RpcResult<TxView> {
-        let found = self.query(move |engine, _| find_tx(engine, &id)).await?;
+        let found = self.query(move |state, _| find_tx(state, &id)).await?;
         found.ok_or_else(|| {
             not_found(format!(
                 "no transaction {id} in the pool or in a recent block; it never came, was displaced, or is long included"
@@ -75,7 +81,7 @@ impl ApiServer for Server {
     }
 
     async fn txpool_status(&self) -> RpcResult<PoolView> {
-        let status = self.query(|engine, _| engine.pool().status()).await?;
+        let status = self.query(|state, _| state.pool().status()).await?;
         Ok(PoolView {
             count: status.count as u64,
             pending: status.pending as u64,
@@ -92,8 +98,8 @@ impl ApiServer for Server {
         }
         // Cheap clones on the node's task; the text is made here.
         let txs: Vec<(VerifiedTx, Option<Place>)> = self
-            .query(move |engine, _| {
-                let pool = engine.pool();
+            .query(move |state, _| {
+                let pool = state.pool();
                 pool.iter().take(limit as usize).map(|tx| (tx.clone(), pool.place(&tx.id()))).collect()
             })
             .await?;
@@ -101,27 +107,26 @@ impl ApiServer for Server {
     }
 
     async fn account_get(&self, id: AccountId) -> RpcResult<AccountView> {
-        self.query(move |engine, _| {
-            let account = engine.ledger().account(&id);
-            let next_nonce = engine.pool().next_nonce(&id, engine.ledger());
+        self.query(move |state, _| {
+            let account = state.ledger().account(&id);
+            let next_nonce = state.pool().next_nonce(&id, state.ledger());
             AccountView { id, balance: account.balance, nonce: account.nonce, next_nonce }
         })
         .await
     }
 
     async fn block_latest(&self) -> RpcResult<ChainView> {
-        self.query(|engine, _| ChainView {
-            height: engine.chain().height(),
-            id: engine.chain().head(),
-            account_digest: format!("0x{}", hex::encode(engine.ledger().digest())),
+        self.query_chain(|state, chain| ChainView {
+            height: chain.height(),
+            id: chain.head(),
+            account_digest: format!("0x{}", hex::encode(state.ledger().digest())),
         })
         .await
     }
 
     async fn block_get(&self, height: u64) -> RpcResult<BlockView> {
         let (found, head) = self
-            .query(move |engine, _| {
-                let chain = engine.chain();
+            .query_chain(move |_, chain| {
                 let block = if height == 0 { None } else { chain.block(height) };
                 (block.map(block_view), chain.height())
             })
@@ -136,28 +141,16 @@ impl ApiServer for Server {
     }
 
     async fn net_peers(&self) -> RpcResult<Vec<PeerView>> {
-        self.query(|engine, now| {
-            let view = |(id, link): (&NodeId, &crate::engine::Link)| PeerView {
-                id: *id,
-                peer_id: peer_id(id).map(|peer| peer.to_string()).unwrap_or_default(),
-                direction: direction_name(link.direction()).to_owned(),
-                ready: link.is_ready(),
-                rtt_ms: link.rtt().map(|rtt| rtt.as_secs_f64() * 1e3),
-                score: engine.score(now, id),
-                first_deliveries: link.first_deliveries(),
-                age_s: now.since_start().saturating_sub(link.since().since_start()).as_secs_f64(),
-            };
-            engine.links().map(view).collect()
-        })
-        .await
+        let (neighbours, now) = self.query(|state, now| (state.neighbours(now), now)).await?;
+        Ok(neighbours.iter().map(|neighbour| peer_view(neighbour, now)).collect())
     }
 
     async fn net_peer_count(&self) -> RpcResult<u32> {
-        self.query(|engine, _| engine.links().count() as u32).await
+        self.query(|state, now| state.neighbours(now).len() as u32).await
     }
 
     async fn node_info(&self) -> RpcResult<NodeView> {
-        let (network, genesis) = self.query(|engine, _| (engine.genesis().network, engine.genesis().id())).await?;
+        let (network, genesis) = self.query(|state, _| (state.genesis().network, state.genesis().id())).await?;
         let id = self.handle.id();
         Ok(NodeView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -191,6 +184,9 @@ impl ApiServer for Server {
 
     async fn admin_ban_peer(&self, peer: String) -> RpcResult<()> {
         self.require_admin()?;
+        if !S::BANS {
+            return Err(no_bans());
+        }
         self.handle.ban_peer(parse_peer(&peer)?).map_err(unavailable)
     }
 
@@ -243,12 +239,26 @@ pub(super) fn direction_name(direction: Direction) -> &'static str {
     }
 }
 
-fn find_tx(engine: &Engine, id: &TxId) -> Option<TxView> {
-    let pool = engine.pool();
+fn peer_view(neighbour: &Neighbour, now: Time) -> PeerView {
+    PeerView {
+        id: neighbour.id,
+        peer_id: peer_id(&neighbour.id).map(|peer| peer.to_string()).unwrap_or_default(),
+        direction: direction_name(neighbour.direction).to_owned(),
+        ready: neighbour.ready,
+        rtt_ms: neighbour.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
+        score: neighbour.score,
+        first_deliveries: neighbour.first_deliveries,
+        age_s: (now - neighbour.since).as_secs_f64(),
+    }
+}
+
+fn find_tx(state: &impl State, id: &TxId) -> Option<TxView> {
+    let pool = state.pool();
     if let Some(tx) = pool.get(id) {
         return Some(pooled_view(tx, pool.place(id)));
     }
-    let (height, tx) = (engine.chain().included_at(id)?, engine.chain().transaction(id)?);
+    let chain = state.chain()?;
+    let (height, tx) = (chain.included_at(id)?, chain.transaction(id)?);
     Some(view(tx, TxState::Included, Some(height)))
 }
 

@@ -1,0 +1,94 @@
+//! What the methods need to know of a node, whichever way it relays.
+
+use std::time::Duration;
+
+use starling_mempool::{Genesis, Ledger, Mempool};
+use starling_wire::NodeId;
+
+use super::metrics::Metric;
+use crate::engine::{Chain, Direction, Engine, Stats, Time};
+
+/// The state of a node that can be served. It stays on the node's main task; questions go to it there.
+pub trait State: 'static {
+    /// Whether it can ban peers.
+    const BANS: bool;
+
+    /// The network it belongs to.
+    fn genesis(&self) -> &Genesis;
+
+    /// The transaction pool.
+    fn pool(&self) -> &Mempool;
+
+    /// Balances and nonces.
+    fn ledger(&self) -> &Ledger;
+
+    /// The blocks; `None` if it only relays transactions.
+    fn chain(&self) -> Option<&Chain>;
+
+    /// What was counted since the start.
+    fn stats(&self) -> &Stats;
+
+    /// The neighbours.
+    fn neighbours(&self, now: Time) -> Vec<Neighbour>;
+
+    /// What only this kind of node counts.
+    fn more_metrics(&self) -> Vec<Metric> {
+        Vec::new()
+    }
+}
+
+/// A neighbour as it is told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Neighbour {
+    /// Who it is.
+    pub id: NodeId,
+    /// Who opened the connection.
+    pub direction: Direction,
+    /// Whether transactions are exchanged.
+    pub ready: bool,
+    /// Smoothed round-trip time, once measured.
+    pub rtt: Option<Duration>,
+    /// 0 at best, banned at -100.
+    pub score: f64,
+    /// Transactions it was the first to bring.
+    pub first_deliveries: u64,
+    /// When the connection came up.
+    pub since: Time,
+}
+
+impl State for Engine {
+    const BANS: bool = true;
+
+    fn genesis(&self) -> &Genesis {
+        self.genesis()
+    }
+
+    fn pool(&self) -> &Mempool {
+        self.pool()
+    }
+
+    fn ledger(&self) -> &Ledger {
+        self.ledger()
+    }
+
+    fn chain(&self) -> Option<&Chain> {
+        Some(self.chain())
+    }
+
+    fn stats(&self) -> &Stats {
+        self.stats()
+    }
+
+    fn neighbours(&self, now: Time) -> Vec<Neighbour> {
+        let neighbour = |(id, link): (&NodeId, &crate::engine::Link)| Neighbour {
+            id: *id,
+            direction: link.direction(),
+            ready: link.is_ready(),
+            rtt: link.rtt(),
+            score: self.score(now, id),
+            first_deliveries: link.first_deliveries(),
+            since: link.since(),
+        };
+        self.links().map(neighbour).collect()
+    }
+}
