@@ -23,7 +23,7 @@ mod tx;
 use std::{
     ffi::OsString,
     future::Future,
-    io::{self, Write},
+    io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
 };
@@ -40,8 +40,9 @@ pub use self::{
     node_file::{NodeFile, NodeFileError},
     options::RunOptions,
     output::{table, write},
+    run::Start,
 };
-use crate::net::{self, MakeTransport};
+use crate::{net, rpc::State};
 
 /// A node that passes signed transactions on, and the commands to use one.
 #[derive(Debug, Parser)]
@@ -104,15 +105,30 @@ enum Command {
     },
 }
 
-/// Runs the program. `args` starts with the program's name.
-pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    main_with(args, net::transport)
+/// A program that is a node and nothing else.
+#[derive(Debug, Parser)]
+struct Node {
+    #[command(flatten)]
+    options: RunOptions,
 }
 
-/// Runs the program with another transport than the usual one for the node of `starling run`; see [`net::start`].
-pub fn main_with(args: impl IntoIterator<Item = OsString>, transport: impl MakeTransport) -> ExitCode {
+/// Runs the program. `args` starts with the program's name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    run_program(args, dispatch)
+}
+
+/// Runs a program that takes the options of `starling run` and is the node that `start` brings up. `args` starts with
+/// the program's name.
+pub fn node_main<S: State>(args: impl IntoIterator<Item = OsString>, start: impl Start<S>) -> ExitCode {
+    run_program(args, |node: Node| run::run(node.options, start))
+}
+
+fn run_program<P: Parser>(
+    args: impl IntoIterator<Item = OsString>,
+    run: impl FnOnce(P) -> Result<(), Failure>,
+) -> ExitCode {
     quiet_panics();
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match P::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             // With nobody left to read it there is nobody to tell, either.
@@ -120,21 +136,21 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, transport: impl MakeT
             return ExitCode::from(if error.use_stderr() { Kind::Usage as u8 } else { 0 });
         }
     };
-    match catch_unwind(AssertUnwindSafe(|| dispatch(cli, transport))) {
+    match catch_unwind(AssertUnwindSafe(|| run(cli))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         // The hook has said what happened.
         Err(_fault) => ExitCode::from(Kind::Failed as u8),
         Ok(Err(failure)) => {
-            let _told = writeln!(io::stderr(), "error: {failure}");
+            let _told = writeln!(std::io::stderr(), "error: {failure}");
             failure.exit_code()
         }
     }
 }
 
-fn dispatch(cli: Cli, transport: impl MakeTransport) -> Result<(), Failure> {
+fn dispatch(cli: Cli) -> Result<(), Failure> {
     let output = Output::new(cli.json);
     match cli.command {
-        Command::Run(options) => run::run(*options, transport),
+        Command::Run(options) => run::run(*options, async |config| net::start(config, net::transport).await),
         Command::Keys(command) => keys::run(command, output),
         Command::Genesis(command) => genesis::run(command, output),
         Command::Tx(command) => block_on(tx::run(command, output)),
@@ -165,7 +181,8 @@ fn quiet_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let what = panic.payload_as_str().unwrap_or("unknown");
-        let _told = writeln!(io::stderr(), "error: a fault in the program itself, please report it: {what} ({place})");
+        let _told =
+            writeln!(std::io::stderr(), "error: a fault in the program itself, please report it: {what} ({place})");
     }));
 }
 

@@ -1,7 +1,7 @@
 //! `starling run`: a node from its options to its end.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{IsTerminal, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     engine::ProducerConfig,
-    net::{self, MakeTransport, NodeConfig, NodeHandle},
-    rpc::{self, Cookie, RpcConfig, RpcServer},
+    net::{self, NodeConfig, NodeHandle, StartError},
+    rpc::{self, Cookie, RpcConfig, RpcServer, State},
 };
 
 /// What is logged unless the user says otherwise. yamux and the swarm warn of every connection that ends while
@@ -36,8 +36,13 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(4_300);
 /// How long the runtime's last tasks may take after it.
 const RUNTIME_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Runs a node until it is told to stop.
-pub(super) fn run(options: RunOptions, transport: impl MakeTransport) -> Result<(), Failure> {
+/// Brings a node up: gives the way to it, and its main task.
+pub trait Start<S>: AsyncFnOnce(NodeConfig) -> Result<(NodeHandle<S>, JoinHandle<()>), StartError> {}
+
+impl<S, F: AsyncFnOnce(NodeConfig) -> Result<(NodeHandle<S>, JoinHandle<()>), StartError>> Start<S> for F {}
+
+/// Runs a node, which `start` brings up, until it is told to stop.
+pub(super) fn run<S: State>(options: RunOptions, start: impl Start<S>) -> Result<(), Failure> {
     let options = options.with_config_file()?;
     options.check()?;
     log(options.log.as_deref().unwrap_or(DEFAULT_LOG))?;
@@ -51,7 +56,7 @@ pub(super) fn run(options: RunOptions, transport: impl MakeTransport) -> Result<
         .thread_name("starling")
         .build()
         .context("the system gives no threads to run on")?;
-    let result = runtime.block_on(node(&options, &dir, config, transport));
+    let result = runtime.block_on(node(&options, &dir, config, start));
     runtime.shutdown_timeout(RUNTIME_TIMEOUT);
     result
 }
@@ -85,7 +90,6 @@ fn prepare(options: &RunOptions, dir: &Path) -> Result<(DataDir, NodeConfig), Fa
         external: options.external.clone().unwrap_or_default(),
         bootstrap: options.bootstrap.clone().unwrap_or_default(),
         dials: options.dials(),
-        max_incoming: options.max_incoming(),
         pool: options.pool(),
         producer,
         trace: options.trace.clone(),
@@ -94,15 +98,15 @@ fn prepare(options: &RunOptions, dir: &Path) -> Result<(DataDir, NodeConfig), Fa
 }
 
 /// The node's life. The directory stays locked all the while.
-async fn node(
+async fn node<S: State>(
     options: &RunOptions,
     dir: &DataDir,
     config: NodeConfig,
-    transport: impl MakeTransport,
+    start: impl Start<S>,
 ) -> Result<(), Failure> {
     let mut stop = Stop::listen(options.until_stdin_closes).context("cannot listen for signals")?;
     let expects_links = !config.bootstrap.is_empty();
-    let (handle, mut task) = net::start(config, transport).await.map_err(|error| anyhow!("{error}"))?;
+    let (handle, mut task) = start(config).await.map_err(|error| anyhow!("{error}"))?;
     let rpc_config = RpcConfig {
         address: options.rpc(),
         admin: options.rpc_admin.unwrap_or_default(),
@@ -132,7 +136,7 @@ async fn node(
     tokio::select! {
         () = end(handle, server, task) => {}
         () = stop.signal() => {
-            let _told = writeln!(io::stderr(), "starling: forced to end at once");
+            let _told = writeln!(std::io::stderr(), "starling: forced to end at once");
             let _gone = NodeFile::remove(dir.path());
             std::process::exit(Kind::Interrupted as i32);
         }
@@ -142,7 +146,7 @@ async fn node(
 }
 
 /// Tells others on this machine, and the user, that the node is up.
-fn announce(handle: &NodeHandle, server: &RpcServer, dir: &Path) -> Result<(), Failure> {
+fn announce<S: State>(handle: &NodeHandle<S>, server: &RpcServer, dir: &Path) -> Result<(), Failure> {
     let peer = net::peer_id(&handle.id()).context("the node's id is no key")?;
     let file = NodeFile {
         schema: NodeFile::SCHEMA.to_owned(),
@@ -155,12 +159,12 @@ fn announce(handle: &NodeHandle, server: &RpcServer, dir: &Path) -> Result<(), F
     let addresses: Vec<String> = file.addresses.iter().map(Multiaddr::to_string).collect();
     let line = format!("starling {} is up at {}, RPC at {}", file.id, addresses.join(" and "), file.rpc);
     file.write(dir).map_err(|error| anyhow!("{error}"))?;
-    let _told = writeln!(io::stderr(), "{line}");
+    let _told = writeln!(std::io::stderr(), "{line}");
     Ok(())
 }
 
 /// Ends in order: no more requests, goodbyes to the peers, then nothing.
-async fn end(handle: NodeHandle, server: RpcServer, mut task: JoinHandle<()>) {
+async fn end<S: State>(handle: NodeHandle<S>, server: RpcServer, mut task: JoinHandle<()>) {
     let in_order = async {
         server.stop();
         tokio::join!(server.stopped(), async {
@@ -185,10 +189,10 @@ fn log(filter: &str) -> Result<(), Failure> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(std::io::stderr)
         // It would report a closed standard error on standard error, and fail.
         .log_internal_errors(false)
-        .with_ansi(io::stderr().is_terminal() && !no_color)
+        .with_ansi(std::io::stderr().is_terminal() && !no_color)
         .try_init()
         .map_err(|error| anyhow!("cannot start the log: {error}").into())
 }
