@@ -2,8 +2,9 @@
 //!
 //! [`launch`] makes and ends testnets, [`load`] puts transactions in, [`measure`] turns what the nodes counted and
 //! traced into figures, [`cli`] joins them into commands. The nodes are this very program, started with the hidden
-//! command `node`, so that one build is all it takes.
+//! command `node` or, for a [`baseline`] to compare with, `node-gossipsub`, so that one build is all it takes.
 
+mod baseline;
 mod cli;
 mod figures;
 mod launch;

@@ -1,7 +1,7 @@
 //! `starling run`: a node from its options to its end.
 
 use std::{
-    io::{IsTerminal, Write},
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -90,6 +90,7 @@ fn prepare(options: &RunOptions, dir: &Path) -> Result<(DataDir, NodeConfig), Fa
         external: options.external.clone().unwrap_or_default(),
         bootstrap: options.bootstrap.clone().unwrap_or_default(),
         dials: options.dials(),
+        max_incoming: options.max_incoming(),
         pool: options.pool(),
         producer,
         trace: options.trace.clone(),
@@ -136,7 +137,7 @@ async fn node<S: State>(
     tokio::select! {
         () = end(handle, server, task) => {}
         () = stop.signal() => {
-            let _told = writeln!(std::io::stderr(), "starling: forced to end at once");
+            let _told = writeln!(io::stderr(), "starling: forced to end at once");
             let _gone = NodeFile::remove(dir.path());
             std::process::exit(Kind::Interrupted as i32);
         }
@@ -159,7 +160,7 @@ fn announce<S: State>(handle: &NodeHandle<S>, server: &RpcServer, dir: &Path) ->
     let addresses: Vec<String> = file.addresses.iter().map(Multiaddr::to_string).collect();
     let line = format!("starling {} is up at {}, RPC at {}", file.id, addresses.join(" and "), file.rpc);
     file.write(dir).map_err(|error| anyhow!("{error}"))?;
-    let _told = writeln!(std::io::stderr(), "{line}");
+    let _told = writeln!(io::stderr(), "{line}");
     Ok(())
 }
 
@@ -189,10 +190,10 @@ fn log(filter: &str) -> Result<(), Failure> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         // It would report a closed standard error on standard error, and fail.
         .log_internal_errors(false)
-        .with_ansi(std::io::stderr().is_terminal() && !no_color)
+        .with_ansi(io::stderr().is_terminal() && !no_color)
         .try_init()
         .map_err(|error| anyhow!("cannot start the log: {error}").into())
 }

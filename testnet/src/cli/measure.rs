@@ -41,6 +41,7 @@ const NAME: &str = "measure";
   starling-testnet measure --nodes 50 --rate 100 --duration 30s
   starling-testnet measure --nodes 50 --duration 60s --settle 30s --wan earth
   starling-testnet measure --wan none
+  starling-testnet measure --relay gossipsub
   starling-testnet measure --block-interval 1s --threshold 'p99<500ms' --threshold 'delivery>=1' --json
 
 Nodes have the places, delays and links that `sim` gives those of the same --nodes, --dials and --seed. With delays, \
@@ -88,6 +89,7 @@ struct Run {
 /// Does it.
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let mut interrupt = Interrupt::listen()?;
+    options.shape.allows_blocks(options.block_interval)?;
     let spec = options.traffic.spec(options.shape.seed);
     check(&options, &spec)?;
     let temporary =
@@ -101,6 +103,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let accounts = load::accounts_for(spec.total());
     let testnet = Spec {
         name: NAME.to_owned(),
+        relay: options.shape.relay,
         nodes: options.shape.nodes as usize,
         dials: options.shape.dials,
         seed: options.shape.seed,
@@ -206,6 +209,7 @@ fn finish(options: &Options, testnet: &Testnet, run: Run, traces: &[Vec<Delivery
     let manifest = testnet.manifest();
     let spread = Spread::new(traces, &ids, manifest.wan.as_ref().map(|_| testnet.topology()))?;
     let load = Load {
+        relay: options.shape.relay,
         nodes: traces.len(),
         dials: options.shape.dials,
         seed: options.shape.seed,

@@ -7,6 +7,7 @@ mod interrupt;
 mod load;
 mod logs;
 mod measure;
+mod node;
 mod options;
 mod output;
 mod sim;
@@ -19,10 +20,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use starling_node::cli::{Failure, Kind};
 
-use crate::wan;
-
-/// The command that makes this program a node; for its own use.
-const NODE: &str = "node";
+use crate::launch::Relay;
 
 /// Testnets of real nodes on this machine: bring them up, load them, measure them.
 #[derive(Debug, Parser)]
@@ -64,8 +62,9 @@ enum Command {
 /// Runs the program. `args` starts with the program's name.
 pub(crate) fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    if args.get(1).is_some_and(|command| command == NODE) {
-        return wan::node(args.into_iter().skip(2).collect());
+    // For its own use: what makes this program a node, of one kind or the other.
+    if let Some(relay) = args.get(1).and_then(|command| Relay::of_command(command)) {
+        return node::main(relay, args.into_iter().skip(2).collect());
     }
     quiet_panics();
     let cli = match Cli::try_parse_from(args) {

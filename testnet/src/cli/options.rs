@@ -7,7 +7,7 @@ use starling_node::cli::Failure;
 use starling_wire::limits::MAX_TX;
 
 use crate::{
-    launch::{Manifest, Transport},
+    launch::{Manifest, Relay, Transport},
     load::{LoadSpec, MIN_TX_SIZE},
     map::Regions,
 };
@@ -52,9 +52,23 @@ pub(super) struct Shape {
     /// earth for `measure`]
     #[arg(long, value_name = "none|earth|FILE")]
     wan: Option<String>,
+    /// How nodes pass transactions on
+    #[arg(long, value_enum, default_value_t = Relay::Starling)]
+    pub(super) relay: Relay,
 }
 
 impl Shape {
+    /// Fails if there are to be blocks that the relay knows nothing of.
+    pub(super) fn allows_blocks(&self, interval: Option<Duration>) -> Result<(), Failure> {
+        match (self.relay, interval) {
+            (Relay::Gossipsub, Some(_)) => Err(Failure::usage(
+                "gossipsub relays transactions only and makes no blocks; leave out --block-interval, or choose --relay \
+                 starling",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The regions that nodes are placed in, if there are to be delays.
     pub(super) fn wan(&self, default: &str) -> Result<Option<Regions>, Failure> {
         match self.wan.as_deref().unwrap_or(default) {

@@ -12,7 +12,10 @@ use super::{
     options::{Shape, Which, block_interval},
     output, say,
 };
-use crate::launch::{Manifest, Spec, Testnet};
+use crate::launch::{Manifest, Relay, Spec, Testnet};
+
+/// Time between blocks unless something else is asked for.
+const BLOCK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often a testnet in the foreground is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -31,9 +34,10 @@ pub(super) struct Options {
     which: Which,
     #[command(flatten)]
     shape: Shape,
-    /// Make a block this often, by up to three of the nodes; `none` for a network that only relays
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = blocks)]
-    block_interval: Blocks,
+    /// Make a block this often, by up to three of the nodes; `none` for a network that only relays [default: 2s, and
+    /// none with --relay gossipsub]
+    #[arg(long, value_name = "TIME", value_parser = blocks)]
+    block_interval: Option<Blocks>,
     /// Accounts that own something at the start
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     accounts: u64,
@@ -56,15 +60,22 @@ fn blocks(text: &str) -> Result<Blocks, String> {
 /// Does it.
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let mut interrupt = Interrupt::listen()?;
+    let block_interval = match (options.block_interval, options.shape.relay) {
+        (Some(Blocks(interval)), _) => interval,
+        (None, Relay::Starling) => Some(BLOCK_INTERVAL),
+        (None, Relay::Gossipsub) => None,
+    };
+    options.shape.allows_blocks(block_interval)?;
     let spec = Spec {
         name: options.which.name.clone(),
+        relay: options.shape.relay,
         nodes: options.shape.nodes as usize,
         dials: options.shape.dials,
         seed: options.shape.seed,
         transport: options.shape.transport,
         wan: options.shape.wan("none")?,
         planned: false,
-        block_interval: options.block_interval.0,
+        block_interval,
         accounts: options.accounts as usize,
     };
     let mut testnet = Testnet::create(&options.which.dir, spec, options.detach)?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use starling_node::cli::{Failure, Kind};
 use starling_wire::NodeId;
 
-use super::spec::Transport;
+use super::spec::{Relay, Transport};
 
 /// What a testnet says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub(crate) struct Manifest {
     pub(crate) schema: String,
     /// The testnet's name.
     pub(crate) name: String,
+    /// How its nodes pass transactions on; Starling's relay where it is not said.
+    #[serde(default)]
+    pub(crate) relay: Relay,
     /// What its keys are derived from.
     pub(crate) seed: u64,
     /// What its nodes talk over.
@@ -159,6 +162,7 @@ mod tests {
         let manifest = Manifest {
             schema: Manifest::SCHEMA.into(),
             name: "x".into(),
+            relay: Relay::Gossipsub,
             seed: 1,
             transport: Transport::Quic,
             dials: 8,

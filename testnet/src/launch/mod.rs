@@ -11,6 +11,6 @@ pub(crate) use self::{
     links::links_of,
     manifest::{Manifest, NodeEntry},
     process::{Processes, end_processes, log_tail},
-    spec::{NETWORK, Spec, Transport, account_key},
+    spec::{NETWORK, Relay, Spec, Transport, account_key},
     testnet::{Testnet, remove_dir},
 };

@@ -32,7 +32,6 @@ pub(super) fn spawn(node: &NodeEntry, args: &[OsString], detached: bool) -> anyh
     let log = File::create(&node.log).with_context(|| format!("{} cannot be written", node.log.display()))?;
     let mut command = Command::new(program);
     command
-        .arg("node")
         .args(args)
         .stdin(if detached { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::null())

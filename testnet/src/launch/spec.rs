@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -9,6 +10,8 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
+use rand::{SeedableRng, seq};
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use starling_mempool::{Genesis, GenesisAccount, Limits};
 use starling_node::{cli::keyfile, net};
@@ -60,11 +63,47 @@ impl Transport {
     }
 }
 
+/// How nodes pass transactions on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Relay {
+    /// Starling's own relay.
+    #[default]
+    Starling,
+    /// libp2p's gossipsub, to compare with; without blocks.
+    Gossipsub,
+}
+
+impl Relay {
+    /// The hidden command that makes this program such a node.
+    pub(crate) fn command(self) -> &'static str {
+        match self {
+            Self::Starling => "node",
+            Self::Gossipsub => "node-gossipsub",
+        }
+    }
+
+    /// The relay whose hidden command this is.
+    pub(crate) fn of_command(command: &OsStr) -> Option<Self> {
+        Self::value_variants().iter().copied().find(|relay| command == relay.command())
+    }
+
+    /// The name in reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Starling => "starling",
+            Self::Gossipsub => "gossipsub",
+        }
+    }
+}
+
 /// What a testnet is to be.
 #[derive(Debug, Clone)]
 pub(crate) struct Spec {
     /// Its name.
     pub(crate) name: String,
+    /// How its nodes pass transactions on.
+    pub(crate) relay: Relay,
     /// How many nodes.
     pub(crate) nodes: usize,
     /// Links each opens by itself.
@@ -127,6 +166,28 @@ impl Spec {
         Ok(Topology::random(regions, self.nodes, self.dials.into(), self.seed))
     }
 
+    /// Whether nodes start one by one: gossipsub's find no neighbours by themselves, so each is given some of those that
+    /// are up already.
+    pub(super) fn one_by_one(&self) -> bool {
+        !self.planned && self.relay == Relay::Gossipsub
+    }
+
+    /// The nodes that a node is told of at its start: none where links are planned, the first for Starling's, which find
+    /// the others by themselves, and as many of those before it as it is to dial for gossipsub's, which do not.
+    pub(super) fn first_neighbours(&self, number: usize) -> Vec<usize> {
+        if self.planned {
+            return Vec::new();
+        }
+        match self.relay {
+            Relay::Starling => (0..number.min(1)).collect(),
+            Relay::Gossipsub => {
+                let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+                rng.set_stream(number as u64);
+                seq::index::sample(&mut rng, number, number.min(self.dials.into())).into_vec()
+            }
+        }
+    }
+
     fn genesis(&self) -> Genesis {
         Genesis {
             network: NETWORK,
@@ -167,6 +228,7 @@ impl Spec {
         Ok(Manifest {
             schema: Manifest::SCHEMA.to_owned(),
             name: self.name.clone(),
+            relay: self.relay,
             seed: self.seed,
             transport: self.transport,
             dials: self.dials,
@@ -226,11 +288,14 @@ fn write_key(path: &Path, key: &SecretKey) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn spec() -> Spec {
         Spec {
             name: "x".into(),
+            relay: Relay::Starling,
             nodes: 4,
             dials: 8,
             seed: 3,
@@ -278,6 +343,19 @@ mod tests {
         }
         assert!(manifest.wan.is_none() && manifest.nodes[0].region.is_none());
         assert!(Spec { block_interval: None, ..spec() }.genesis().producers.is_empty());
+    }
+
+    #[test]
+    fn first_neighbours_are_distinct_and_came_before() {
+        assert_eq!([0, 1, 9].map(|number| spec().first_neighbours(number)), [vec![], vec![0], vec![0]]);
+        let spec = Spec { relay: Relay::Gossipsub, ..spec() };
+        for number in 0..50 {
+            let drawn = spec.first_neighbours(number);
+            assert_eq!(drawn, spec.first_neighbours(number));
+            assert!(drawn.iter().all(|first| *first < number), "{drawn:?}");
+            assert_eq!(drawn.iter().collect::<BTreeSet<_>>().len(), number.min(8), "{drawn:?}");
+        }
+        assert_ne!(spec.first_neighbours(49), Spec { seed: 4, ..spec.clone() }.first_neighbours(49));
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl Testnet {
     }
 
     /// Starts all nodes and waits until each answers. Nodes that find their neighbours by themselves do so through the
-    /// first, which is therefore up before the others.
+    /// first, which is therefore up before the others; those that find none are started one by one.
     pub(crate) async fn start(&mut self) -> Result<(), Failure> {
         let count = self.manifest.nodes.len();
         let bar = progress::bar(count as u64, "starting nodes");
@@ -121,11 +121,17 @@ impl Testnet {
         }
         for number in first..count {
             self.spawn(number)?;
+            if self.spec.one_by_one() {
+                self.ready(number).await?;
+                bar.inc(1);
+            }
         }
         self.manifest.write(&self.root)?;
         for number in first..count {
-            self.ready(number).await?;
-            bar.inc(1);
+            if !self.spec.one_by_one() {
+                self.ready(number).await?;
+                bar.inc(1);
+            }
         }
         self.manifest.write(&self.root)?;
         bar.finish_and_clear();
@@ -133,8 +139,7 @@ impl Testnet {
     }
 
     fn spawn(&mut self, number: usize) -> anyhow::Result<()> {
-        let bootstrap = if number == 0 || self.spec.planned { None } else { self.manifest.nodes[0].addresses.first() };
-        let args = self.node_args(&self.manifest.nodes[number], number, bootstrap);
+        let args = self.node_args(&self.manifest.nodes[number], number);
         let child = process::spawn(&self.manifest.nodes[number], &args, self.detached)?;
         self.manifest.nodes[number].pid = child.id();
         self.children.push(child);
@@ -144,12 +149,11 @@ impl Testnet {
         Ok(())
     }
 
-    fn node_args(&self, node: &NodeEntry, number: usize, bootstrap: Option<&String>) -> Vec<OsString> {
-        let mut args: Vec<OsString> = Vec::new();
+    fn node_args(&self, node: &NodeEntry, number: usize) -> Vec<OsString> {
+        let mut args: Vec<OsString> = vec![self.spec.relay.command().into()];
         if let Some(wan) = &self.manifest.wan {
             args.extend([wan::OPTION.into(), wan.file.clone().into()]);
         }
-        args.push("run".into());
         let mut option = |name: &str, value: OsString| args.extend([name.into(), value]);
         option("--data-dir", node.data_dir.clone().into());
         option("--genesis", self.manifest.genesis.clone().into());
@@ -165,8 +169,10 @@ impl Testnet {
         } else {
             option("--dials", self.spec.dials.to_string().into());
         }
-        if let Some(address) = bootstrap {
-            option("--bootstrap", address.into());
+        for first in self.spec.first_neighbours(number) {
+            if let Some(address) = self.manifest.nodes[first].addresses.first() {
+                option("--bootstrap", address.into());
+            }
         }
         if let Some(interval) = self.spec.block_interval
             && number < self.spec.producers()

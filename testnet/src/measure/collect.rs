@@ -34,6 +34,8 @@ pub(crate) struct Sample {
     pub(crate) frame_bytes_in: u64,
     /// Bytes received on TCP sockets.
     pub(crate) socket_bytes_in: u64,
+    /// Transactions it was too busy to check, and messages it was too busy to send.
+    pub(crate) dropped: u64,
     /// CPU time used.
     pub(crate) cpu: Duration,
     /// Memory in RAM, in bytes.
@@ -54,6 +56,9 @@ impl Sample {
                 .map(|(_, value)| value)
                 .sum(),
             socket_bytes_in: value("starling_socket_bytes_total{flow=\"in\"}")?,
+            // Only gossipsub drops messages; Starling tells a busy neighbour ids instead.
+            dropped: value("starling_passed_over_total")?
+                + counters.get("gossipsub_dropped_total").copied().unwrap_or_default(),
             cpu: processes.cpu_time(node).with_context(gone)?,
             resident: processes.resident_bytes(node).with_context(gone)?,
         })

@@ -9,11 +9,16 @@ use super::{
     collect::Sample,
     spread::{Spread, Times},
 };
-use crate::{figures::Quantiles, launch::Transport};
+use crate::{
+    figures::Quantiles,
+    launch::{Relay, Transport},
+};
 
 /// What was done, for [`Report::new`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load<'a> {
+    /// How the nodes passed transactions on.
+    pub(crate) relay: Relay,
     /// Nodes.
     pub(crate) nodes: usize,
     /// Links each opens by itself.
@@ -73,8 +78,11 @@ pub(crate) struct Report {
     pub(crate) copies_per_node: f64,
     /// Bytes a node received for each byte of transactions.
     pub(crate) wire_bytes_per_payload_byte: f64,
-    /// Where those bytes were counted: on the `socket`, encryption and multiplexing included, or as `frames` before.
+    /// Where those bytes were counted: on the `socket`, encryption and multiplexing included, as `frames` before, or
+    /// only the bytes of `transactions` in those.
     wire_bytes_counted: &'static str,
+    /// Times that a node had too much to do to check what came or to send what was to go.
+    dropped: u64,
     /// CPU time a node used for each transaction, in microseconds.
     pub(crate) cpu_us_per_node_per_tx: f64,
     /// Memory at the end.
@@ -150,16 +158,18 @@ impl Report {
         };
         let pairs = (load.nodes as u64 * load.counted).max(1) as f64;
         let delivered = spread.pairs + chain.as_ref().map_or(0, |chain| chain.first_seen_in_block);
-        let (wire_bytes, wire_bytes_counted) = match load.transport {
-            Transport::Tcp => (sum(|sample| sample.socket_bytes_in), "socket"),
-            Transport::Quic => (sum(|sample| sample.frame_bytes_in), "frames"),
+        let (wire_bytes, wire_bytes_counted) = match (load.transport, load.relay) {
+            (Transport::Tcp, _) => (sum(|sample| sample.socket_bytes_in), "socket"),
+            (Transport::Quic, Relay::Starling) => (sum(|sample| sample.frame_bytes_in), "frames"),
+            // gossipsub tells nothing else of its frames.
+            (Transport::Quic, Relay::Gossipsub) => (sum(|sample| sample.frame_bytes_in), "transactions"),
         };
         let mut resident: Vec<f64> = after.iter().map(|sample| sample.resident as f64 / f64::from(1 << 20)).collect();
         resident.sort_by(f64::total_cmp);
         let [p50, p90, p99, p100] = spread.coverage.each_ref().map(coverage_times);
         Self {
             schema: Self::SCHEMA,
-            relay: "starling",
+            relay: load.relay.name(),
             nodes: load.nodes,
             dials: load.dials,
             seed: load.seed,
@@ -182,6 +192,7 @@ impl Report {
             copies_per_node: rounded(sum(|sample| sample.pushes_in) / pairs),
             wire_bytes_per_payload_byte: rounded(wire_bytes / pairs / load.tx_size as f64),
             wire_bytes_counted,
+            dropped: sum(|sample| sample.dropped) as u64,
             cpu_us_per_node_per_tx: rounded(sum(|sample| sample.cpu.as_micros() as u64) / pairs),
             rss_mib_per_node: Memory {
                 p50: rounded(resident.get(resident.len() / 2).copied().unwrap_or_default()),
@@ -198,6 +209,7 @@ impl Report {
         let mut row = |name: &str, value: String| {
             table.add_row([name.to_owned(), value]);
         };
+        row("relay", self.relay.to_owned());
         let of_load = format!(
             "{} nodes, {} dials, {}, wan {}, {} tx/s of {} bytes for {} s, seed {}",
             self.nodes,
@@ -237,9 +249,13 @@ impl Report {
         row("copies per node", format!("{:.2}", self.copies_per_node));
         let counted = match self.wire_bytes_counted {
             "socket" => "on sockets",
-            _ => "as frames, before encryption",
+            "frames" => "as frames, before encryption",
+            _ => "transactions only, nothing around them",
         };
         row("bytes per byte", format!("{:.2} (counted {counted})", self.wire_bytes_per_payload_byte));
+        if self.dropped > 0 {
+            row("DROPPED", format!("{} times a node was too busy to check or send something", self.dropped));
+        }
         row("CPU per node and tx", format!("{:.0} µs", self.cpu_us_per_node_per_tx));
         let Memory { p50, max } = self.rss_mib_per_node;
         row("memory per node", format!("p50 {p50:.1}  max {max:.1} MiB"));
@@ -290,12 +306,17 @@ pub(super) mod tests {
             pushes_in: 30 * factor,
             frame_bytes_in: 5_000 * factor,
             socket_bytes_in: 6_000 * factor,
+            dropped: factor - 1,
             cpu: Duration::from_micros(1_000 * factor),
             resident: factor << 20,
         }
     }
 
     pub(crate) fn report(transport: Transport) -> Report {
+        report_of(Relay::Starling, transport)
+    }
+
+    fn report_of(relay: Relay, transport: Transport) -> Report {
         let line = |us: u64, id: u8, local: bool| Delivery {
             unix_us: us,
             id: ShortId([id; 8]),
@@ -305,6 +326,7 @@ pub(super) mod tests {
         let traces = [vec![line(0, 1, true), line(0, 2, true)], vec![line(2_000, 1, false)]];
         let spread = Spread::new(&traces, &BTreeSet::from([ShortId([1; 8]), ShortId([2; 8])]), None).unwrap();
         let load = Load {
+            relay,
             nodes: 2,
             dials: 8,
             seed: 1,
@@ -333,6 +355,9 @@ pub(super) mod tests {
         assert_eq!(of_tcp.latency_ms.unwrap().max, 2.0);
         let of_quic = report(Transport::Quic);
         assert_eq!((of_quic.wire_bytes_per_payload_byte, of_quic.wire_bytes_counted), (15.0, "frames"));
+        let of_other = report_of(Relay::Gossipsub, Transport::Quic);
+        assert_eq!((of_other.relay, of_other.wire_bytes_counted), ("gossipsub", "transactions"));
+        assert!(of_other.dropped == 3 && of_other.table().contains("DROPPED"));
     }
 
     #[test]

@@ -19,13 +19,10 @@ mod line;
 mod muxer;
 mod stream;
 
-use std::{collections::HashMap, ffi::OsString, io, iter, path::Path, process::ExitCode, sync::Arc};
+use std::{collections::HashMap, io, path::Path};
 
-use libp2p::{PeerId, Transport, core::muxing::StreamMuxerBox, identity::Keypair};
-use starling_node::{
-    cli,
-    net::{self, BoxedTransport, Counters},
-};
+use libp2p::{PeerId, Transport, core::muxing::StreamMuxerBox};
+use starling_node::net::BoxedTransport;
 
 pub(crate) use self::file::Wan;
 use self::{line::Link, muxer::Delayed};
@@ -34,27 +31,13 @@ use crate::map::Rate;
 /// The option of a node process that names its wan file; comes before all others.
 pub(crate) const OPTION: &str = "--wan";
 
-/// A node process: runs `starling` with some arguments (without the program's name), after [`OPTION`] and a file in the
-/// world which that describes.
-pub(crate) fn node(mut args: Vec<OsString>) -> ExitCode {
-    let file = (args.len() > 1 && args[0] == OPTION).then(|| args.drain(..2).nth(1)).flatten();
-    let args = iter::once("starling".into()).chain(args);
-    match file {
-        None => cli::main(args),
-        Some(file) => cli::main_with(args, |keypair: &Keypair, counters: &Arc<Counters>| {
-            let wan = Wan::read(Path::new(&file)).map_err(to_io)?;
-            transport(&wan, keypair, counters)
-        }),
-    }
-}
-
-/// The usual transport of a node, with delays from all nodes of a [`Wan`], which must have a place for this one. From
-/// others, strangers that somebody connected by hand, there are none.
-fn transport(wan: &Wan, keypair: &Keypair, counters: &Arc<Counters>) -> io::Result<BoxedTransport> {
-    let here = keypair.public().to_peer_id();
-    let ways: HashMap<PeerId, u32> = wan.ways_to(&here).map_err(to_io)?;
+/// A transport with delays from all nodes of the wan file, which must have a place for this one. From others, strangers
+/// that somebody connected by hand, there are none.
+pub(crate) fn delayed(transport: BoxedTransport, here: &PeerId, file: &Path) -> io::Result<BoxedTransport> {
+    let wan = Wan::read(file).map_err(to_io)?;
+    let ways: HashMap<PeerId, u32> = wan.ways_to(here).map_err(to_io)?;
     let rate = Rate::mbit(wan.mbit());
-    let delayed = net::transport(keypair, counters)?.map(move |(peer, muxer), _| match ways.get(&peer) {
+    let delayed = transport.map(move |(peer, muxer), _| match ways.get(&peer) {
         Some(way) => (peer, StreamMuxerBox::new(Delayed::new(muxer, Link::new(*way, rate)))),
         None => (peer, muxer),
     });
