@@ -10,8 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jsonrpsee::core::ClientError;
 use serde_json::Value;
 use starling_node::rpc::{self, ApiClient, PeerView};
+use starling_wire::{NetworkId, SecretKey, Transaction};
 use tempfile::TempDir;
 
 /// How long anything here may take before it counts as hung.
@@ -90,6 +92,72 @@ fn a_measurement_has_its_figures_and_leaves_nothing() {
         assert!(report.pointer(figure).unwrap().as_f64().unwrap() > 0.0, "{figure}: {report}");
     }
     assert_nothing_left(&dir);
+}
+
+#[test]
+fn the_baseline_is_measured_like_starling() {
+    let dir = TempDir::new().unwrap();
+    let args = ["measure", "--relay", "gossipsub", "--nodes", "6", "--rate", "20", "--duration", "3s", "--json"];
+    let output = run(dir.path(), &[&args[..], &["--threshold", "copies>1"]].concat());
+    assert_code(&output, 0);
+    let report = json(&output);
+    assert_eq!(
+        (&report["relay"], &report["delivery_ratio"], &report["dropped"]),
+        (&"gossipsub".into(), &1.0.into(), &0.into())
+    );
+    assert_eq!((&report["submitted"], &report["rejected"]), (&60.into(), &0.into()));
+    for figure in ["copies_per_node", "wire_bytes_per_payload_byte"] {
+        assert!(report[figure].as_f64().unwrap() > 1.0, "{figure}: {report}");
+    }
+    for figure in ["/latency_ms/p50", "/coverage_ms/p100/max", "/cpu_us_per_node_per_tx", "/rss_mib_per_node/max"] {
+        assert!(report.pointer(figure).unwrap().as_f64().unwrap() > 0.0, "{figure}: {report}");
+    }
+    assert_nothing_left(&dir);
+}
+
+#[test]
+fn a_baseline_testnet_answers_what_it_can_and_says_what_it_cannot() {
+    let dir = TempDir::new().unwrap();
+    let output = run(dir.path(), &["up", "--relay", "gossipsub", "--nodes", "3", "--detach", "--json"]);
+    assert_code(&output, 0);
+    let manifest = json(&output);
+    assert_eq!((&manifest["relay"], &manifest["block_interval_ms"]), (&"gossipsub".into(), &Value::Null));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = rpc::connect(manifest["nodes"][0]["rpc"].as_str().unwrap(), None).unwrap();
+        let peers = client.net_peers().await.unwrap();
+        assert!(peers.len() == 2 && peers.iter().all(|peer| peer.ready), "{peers:?}");
+        let error = |result: Result<_, ClientError>| match result.unwrap_err() {
+            ClientError::Call(error) => (error.code(), error.message().to_owned()),
+            other => panic!("{other}"),
+        };
+        let key = SecretKey::insecure_from_name(1, "account-0");
+        let tx = Transaction {
+            network: NetworkId(1337),
+            sender: key.account(),
+            nonce: 0,
+            fee: 0,
+            recipient: key.account(),
+            amount: 1,
+            valid_until: None,
+            payload: Default::default(),
+        };
+        let tx = format!("0x{}", tx.sign(&key).unwrap().bytes().iter().map(|b| format!("{b:02x}")).collect::<String>());
+        assert_eq!(error(client.tx_send_raw(tx).await.map(drop)).0, rpc::code::REJECTED);
+        let (code, message) = error(client.block_latest().await.map(drop));
+        assert!(code == -32601 && message.contains("no blocks"), "{code} {message}");
+    });
+    let load = run(dir.path(), &["load", "--rate", "50", "--duration", "1s", "--json"]);
+    assert_code(&load, 0);
+    assert_eq!((&json(&load)["submitted"], &json(&load)["rejected"]), (&50.into(), &0.into()));
+    let full = || {
+        let status = json(&run(dir.path(), &["status", "--json"]));
+        let nodes = status["nodes"].as_array().unwrap().clone();
+        nodes.iter().all(|node| node["pool"] == 50 && node["height"].is_null()).then_some(())
+    };
+    wait_for("all transactions in all pools", full);
+    assert_code(&run(dir.path(), &["down"]), 0);
+    wait_for("the end of all processes", || processes_in(dir.path()).is_empty().then_some(()));
 }
 
 #[test]
@@ -265,6 +333,9 @@ fn wrong_command_lines_are_refused_before_anything_is_started() {
         &["measure", "--wan", "mars"],
         &["measure", "--duration", "10s", "--settle", "10s"],
         &["measure", "--nodes", "30", "--dials", "1", "--seed", "2"],
+        &["measure", "--relay", "pigeon"],
+        &["measure", "--relay", "gossipsub", "--block-interval", "1s"],
+        &["up", "--relay", "gossipsub", "--block-interval", "1s"],
         &["up", "--name", "../x"],
         &["up", "--dials", "33"],
         &["logs", "0"],

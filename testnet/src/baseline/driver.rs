@@ -17,7 +17,10 @@ use starling_node::{
     net::{BaseEvent, Clock, Command, StartError, Trace, Verifier, random_seed},
 };
 use starling_wire::Unverified;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     BehaviourEvent,
@@ -74,7 +77,7 @@ impl Driver {
                     Some(command) => self.command(command),
                 },
                 _ = tick.tick() => self.tick(stop_at.is_some()),
-                () = async { tokio::time::sleep_until(stop_at.unwrap_or_else(Instant::now)).await }, if stop_at.is_some() => break,
+                () = sleep_until(stop_at.unwrap_or_else(Instant::now)), if stop_at.is_some() => break,
             }
             self.verifier.start();
         }

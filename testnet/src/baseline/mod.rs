@@ -8,6 +8,8 @@
 mod config;
 mod driver;
 mod node;
+#[cfg(test)]
+mod tests;
 mod transform;
 
 use std::{io, sync::Arc};
