@@ -46,6 +46,7 @@ fn config(seed: u8, bootstrap: &[Multiaddr]) -> NodeConfig {
         external: vec![],
         bootstrap: bootstrap.to_vec(),
         dials: 8,
+        max_incoming: 24,
         pool: PoolConfig::default(),
         producer: None,
         trace: None,
