@@ -1,5 +1,7 @@
 //! `load`: puts transactions into a running testnet.
 
+use std::time::Duration;
+
 use anyhow::{Context, anyhow};
 use clap::Args;
 use futures::{StreamExt, stream};
@@ -17,7 +19,7 @@ use super::{
 };
 use crate::{
     launch::{Manifest, Processes},
-    load::{self, Outcome, Sender},
+    load::{self, Sender},
 };
 
 /// Questions about accounts at a time.
@@ -76,7 +78,7 @@ async fn drive(options: &Options, mut manifest: Manifest) -> Result<(), Failure>
     let plan = load::plan(&spec, &mut senders)?;
     let submitted = plan.len() as u64;
     let outcome = load::run(plan, &clients).await;
-    tell_if_late(&outcome);
+    tell_if_late(outcome.latest);
     let rejected = outcome.rejections();
     let document = Document { schema: "starling.load/1", submitted, rejected, rejected_by_reason: &outcome.rejected };
     output::result(options.json, &document, || {
@@ -102,11 +104,11 @@ async fn look_up_nonces(senders: &mut [Sender], clients: &[HttpClient]) -> Resul
 }
 
 /// Says so if this machine could not keep the rate: the figures are then of another load than the one asked for.
-pub(super) fn tell_if_late(outcome: &Outcome) {
-    if outcome.latest > std::time::Duration::from_millis(100) {
+pub(super) fn tell_if_late(latest: Duration) {
+    if latest > Duration::from_millis(100) {
         say(format_args!(
             "warning: transactions were sent up to {} ms too late; the machine is too busy for this rate",
-            outcome.latest.as_millis()
+            latest.as_millis()
         ));
     }
 }

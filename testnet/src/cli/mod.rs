@@ -2,7 +2,9 @@
 //!
 //! Results go to standard output, everything else to standard error. Each command has a module.
 
+mod compare;
 mod down;
+mod experiment;
 mod interrupt;
 mod load;
 mod logs;
@@ -10,6 +12,7 @@ mod measure;
 mod node;
 mod options;
 mod output;
+mod saturate;
 mod sim;
 mod status;
 mod up;
@@ -31,6 +34,7 @@ use crate::launch::Relay;
     before_long_help = "Examples:
   starling-testnet measure
   starling-testnet measure --nodes 50 --rate 100 --threshold 'p99<500ms' --json
+  starling-testnet compare --nodes 32 --rounds 5
   starling-testnet up --nodes 8 --detach && starling-testnet status
   starling-testnet load --rate 50 && starling-testnet down",
     after_long_help = "Exit codes: 0 done, 1 failed, 2 wrong command line, 4 cannot connect, 5 timed out or not everything \
@@ -55,6 +59,8 @@ enum Command {
     Load(load::Options),
     /// Bring up a testnet, load it, print the figures and leave nothing behind
     Measure(measure::Options),
+    /// Measure Starling's relay and gossipsub by turns, and say who is better at what
+    Compare(compare::Options),
     /// Simulate thousands of nodes, and other relays beside Starling's
     Sim(Box<sim::Options>),
 }
@@ -92,6 +98,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Logs(options) => block_on(logs::run(options)),
         Command::Load(options) => block_on(load::run(options)),
         Command::Measure(options) => block_on(measure::run(options)),
+        Command::Compare(options) => block_on(compare::run(options)),
         Command::Sim(options) => sim::run(&options),
     }
 }

@@ -15,6 +15,9 @@ use crate::{
 /// Most nodes of a testnet. Each is a process; a machine that runs more of them is rare.
 const MAX_NODES: u64 = 1000;
 
+/// Most transactions per second.
+pub(super) const MAX_RATE: f64 = 100_000.0;
+
 /// Which testnet.
 #[derive(Debug, Args)]
 pub(super) struct Which {
@@ -49,15 +52,30 @@ pub(super) struct Shape {
     #[arg(long, value_enum, default_value_t = Transport::Tcp)]
     pub(super) transport: Transport,
     /// Delays between nodes, as between places of the world: `none`, `earth` or a region file [default: none for `up`,
-    /// earth for `measure`]
+    /// earth for `measure` and `compare`]
     #[arg(long, value_name = "none|earth|FILE")]
     wan: Option<String>,
+}
+
+impl Shape {
+    /// The regions that nodes are placed in, if there are to be delays.
+    pub(super) fn wan(&self, default: &str) -> Result<Option<Regions>, Failure> {
+        match self.wan.as_deref().unwrap_or(default) {
+            "none" => Ok(None),
+            name => read_regions(name).map(Some),
+        }
+    }
+}
+
+/// How nodes pass transactions on.
+#[derive(Debug, Args)]
+pub(super) struct ByRelay {
     /// How nodes pass transactions on
     #[arg(long, value_enum, default_value_t = Relay::Starling)]
     pub(super) relay: Relay,
 }
 
-impl Shape {
+impl ByRelay {
     /// Fails if there are to be blocks that the relay knows nothing of.
     pub(super) fn allows_blocks(&self, interval: Option<Duration>) -> Result<(), Failure> {
         match (self.relay, interval) {
@@ -66,14 +84,6 @@ impl Shape {
                  starling",
             )),
             _ => Ok(()),
-        }
-    }
-
-    /// The regions that nodes are placed in, if there are to be delays.
-    pub(super) fn wan(&self, default: &str) -> Result<Option<Regions>, Failure> {
-        match self.wan.as_deref().unwrap_or(default) {
-            "none" => Ok(None),
-            name => read_regions(name).map(Some),
         }
     }
 }
@@ -117,15 +127,16 @@ fn name(text: &str) -> Result<String, String> {
     Err("a name has 1 to 64 letters, digits, `-` and `_`".to_owned())
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+/// Transactions per second.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate <= 100_000.0 => Ok(rate),
-        _ => Err("a rate is above 0 and at most 100000 per second".to_owned()),
+        Ok(rate) if rate > 0.0 && rate <= MAX_RATE => Ok(rate),
+        _ => Err(format!("a rate is above 0 and at most {MAX_RATE} per second")),
     }
 }
 
 /// A positive time such as `20s`, of an hour at most.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; write, for example, 20s"))?;
     if duration.is_zero() || duration > Duration::from_secs(3600) {
         return Err("it must be above 0 and at most 1h".to_owned());

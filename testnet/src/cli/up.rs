@@ -9,7 +9,7 @@ use starling_wire::NodeId;
 
 use super::{
     interrupt::Interrupt,
-    options::{Shape, Which, block_interval},
+    options::{ByRelay, Shape, Which, block_interval},
     output, say,
 };
 use crate::launch::{Manifest, Relay, Spec, Testnet};
@@ -34,6 +34,8 @@ pub(super) struct Options {
     which: Which,
     #[command(flatten)]
     shape: Shape,
+    #[command(flatten)]
+    by: ByRelay,
     /// Make a block this often, by up to three of the nodes; `none` for a network that only relays [default: 2s, and
     /// none with --relay gossipsub]
     #[arg(long, value_name = "TIME", value_parser = blocks)]
@@ -60,15 +62,15 @@ fn blocks(text: &str) -> Result<Blocks, String> {
 /// Does it.
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let mut interrupt = Interrupt::listen()?;
-    let block_interval = match (options.block_interval, options.shape.relay) {
+    let block_interval = match (options.block_interval, options.by.relay) {
         (Some(Blocks(interval)), _) => interval,
         (None, Relay::Starling) => Some(BLOCK_INTERVAL),
         (None, Relay::Gossipsub) => None,
     };
-    options.shape.allows_blocks(block_interval)?;
+    options.by.allows_blocks(block_interval)?;
     let spec = Spec {
         name: options.which.name.clone(),
-        relay: options.shape.relay,
+        relay: options.by.relay,
         nodes: options.shape.nodes as usize,
         dials: options.shape.dials,
         seed: options.shape.seed,

@@ -4,6 +4,6 @@ mod plan;
 mod run;
 
 pub(crate) use self::{
-    plan::{LoadSpec, MIN_TX_SIZE, Sender, accounts_for, last_at, plan, senders},
+    plan::{LoadSpec, MIN_TX_SIZE, Sender, accounts_for, last_at, plan, senders, signed},
     run::{Outcome, run},
 };

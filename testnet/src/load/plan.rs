@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use starling_wire::{SecretKey, Transaction, TxId, limits};
+use starling_wire::{SecretKey, SignedTx, Transaction, TxId, limits};
 
 use crate::launch::account_key;
 
@@ -100,31 +100,43 @@ pub(crate) type Plan = Vec<Planned>;
 
 /// Plans a load: the senders take turns, each with consecutive nonces from where it stands.
 pub(crate) fn plan(spec: &LoadSpec, senders: &mut [Sender]) -> anyhow::Result<Plan> {
+    signed(spec, senders)?
+        .enumerate()
+        .map(|(number, tx)| {
+            let (node, tx) = tx?;
+            Ok(Planned { at: sent_at(spec, number), node, id: tx.id(), raw: hex(tx.bytes()) })
+        })
+        .collect()
+}
+
+/// The transactions of a load, one after the other, each with the node it enters at.
+pub(crate) fn signed(
+    spec: &LoadSpec,
+    senders: &mut [Sender],
+) -> anyhow::Result<impl Iterator<Item = anyhow::Result<(usize, SignedTx)>>> {
     // Another stream than the one the nodes were drawn from.
     let mut rng = ChaCha8Rng::seed_from_u64(spec.seed);
     rng.set_stream(1);
     let accounts: Vec<_> = senders.iter().map(Sender::account).collect();
     let payload_len = spec.tx_size.checked_sub(MIN_TX_SIZE).context("the transaction size is below the least")?;
-    (0..spec.total())
-        .map(|number| {
-            let sender = &mut senders[number % accounts.len()];
-            let mut payload = vec![0; payload_len];
-            rng.fill_bytes(&mut payload);
-            let tx = Transaction {
-                network: crate::launch::NETWORK,
-                sender: sender.account(),
-                nonce: sender.nonce,
-                fee: spec.tx_size as u64 * rng.random_range(FEE_PER_BYTE),
-                recipient: accounts[rng.random_range(0..accounts.len())],
-                amount: 1,
-                valid_until: None,
-                payload: payload.into(),
-            };
-            sender.nonce += 1;
-            let signed = tx.sign(&sender.key).context("a transaction cannot be signed")?;
-            Ok(Planned { at: sent_at(spec, number), node: sender.node, id: signed.id(), raw: hex(signed.bytes()) })
-        })
-        .collect()
+    let tx_size = spec.tx_size as u64;
+    Ok((0..spec.total()).map(move |number| {
+        let sender = &mut senders[number % accounts.len()];
+        let mut payload = vec![0; payload_len];
+        rng.fill_bytes(&mut payload);
+        let tx = Transaction {
+            network: crate::launch::NETWORK,
+            sender: sender.account(),
+            nonce: sender.nonce,
+            fee: tx_size * rng.random_range(FEE_PER_BYTE),
+            recipient: accounts[rng.random_range(0..accounts.len())],
+            amount: 1,
+            valid_until: None,
+            payload: payload.into(),
+        };
+        sender.nonce += 1;
+        Ok((sender.node, tx.sign(&sender.key).context("a transaction cannot be signed")?))
+    }))
 }
 
 /// `0x` and lower-case hex.
@@ -137,8 +149,6 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
-
-    use starling_wire::SignedTx;
 
     use super::*;
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     collect::Sample,
+    saturation::Saturation,
     spread::{Spread, Times},
 };
 use crate::{
@@ -47,7 +48,8 @@ pub(crate) struct Load<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Report {
     schema: &'static str,
-    relay: &'static str,
+    /// How the nodes passed transactions on.
+    pub(super) relay: &'static str,
     nodes: usize,
     dials: u8,
     seed: u64,
@@ -89,6 +91,9 @@ pub(crate) struct Report {
     pub(crate) rss_mib_per_node: Memory,
     #[serde(skip_serializing_if = "Option::is_none")]
     chain: Option<Chain>,
+    /// The highest rate held; absent if nobody looked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) saturation: Option<Saturation>,
 }
 
 /// Quantiles in milliseconds.
@@ -199,6 +204,7 @@ impl Report {
                 max: rounded(resident.last().copied().unwrap_or_default()),
             },
             chain,
+            saturation: None,
         }
     }
 
@@ -264,6 +270,9 @@ impl Report {
             row("chain", format!("height {}, {} transactions included, {agreed}", chain.height, chain.included));
             row("account digest", chain.account_digest.clone());
         }
+        if let Some(saturation) = &self.saturation {
+            row("highest rate held", saturation.to_string());
+        }
         table.trim_fmt()
     }
 }
@@ -312,11 +321,11 @@ pub(super) mod tests {
         }
     }
 
-    pub(crate) fn report(transport: Transport) -> Report {
+    pub(in crate::measure) fn report(transport: Transport) -> Report {
         report_of(Relay::Starling, transport)
     }
 
-    fn report_of(relay: Relay, transport: Transport) -> Report {
+    pub(in crate::measure) fn report_of(relay: Relay, transport: Transport) -> Report {
         let line = |us: u64, id: u8, local: bool| Delivery {
             unix_us: us,
             id: ShortId([id; 8]),

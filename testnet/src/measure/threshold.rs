@@ -1,39 +1,8 @@
 //! `--threshold 'p99<500ms'`: a bound on one figure.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
-use super::report::Report;
-
-/// A figure that can be bounded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Figure {
-    P50,
-    P90,
-    P95,
-    P99,
-    Max,
-    Coverage,
-    Delivery,
-    Copies,
-    WireBytes,
-    Cpu,
-    Rss,
-}
-
-/// Names of figures, and the unit of a bound that names none.
-const FIGURES: [(&str, Figure, &str); 11] = [
-    ("p50", Figure::P50, "ms"),
-    ("p90", Figure::P90, "ms"),
-    ("p95", Figure::P95, "ms"),
-    ("p99", Figure::P99, "ms"),
-    ("max", Figure::Max, "ms"),
-    ("coverage", Figure::Coverage, "ms"),
-    ("delivery", Figure::Delivery, ""),
-    ("copies", Figure::Copies, ""),
-    ("wire_bytes", Figure::WireBytes, ""),
-    ("cpu", Figure::Cpu, "us"),
-    ("rss", Figure::Rss, "MiB"),
-];
+use super::figure::{COMPARED, FIGURES, Figure};
 
 /// What may follow a number, for figures with which unit, and what it makes of the number.
 const UNITS: [(&str, &str, f64); 10] = [
@@ -63,14 +32,23 @@ pub(crate) struct Threshold {
     text: String,
     figure: Figure,
     operator: Operator,
-    /// In the unit of the figure.
+    /// What figure and bound are in; nothing for a ratio.
+    unit: &'static str,
     bound: f64,
 }
 
-impl FromStr for Threshold {
-    type Err = String;
+impl Threshold {
+    /// A bound on a figure.
+    pub(crate) fn of_figure(text: &str) -> Result<Self, String> {
+        Self::parse(text, &FIGURES)
+    }
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    /// A bound on the ratio of a figure of one relay to that of another.
+    pub(crate) fn of_ratio(text: &str) -> Result<Self, String> {
+        Self::parse(text, &COMPARED.map(|(name, figure, ..)| (name, figure, "")))
+    }
+
+    fn parse(text: &str, figures: &[(&str, Figure, &'static str)]) -> Result<Self, String> {
         let at = text.find(['<', '>']).ok_or("a threshold has the form NAME<VALUE, with <, <=, > or >=")?;
         let (name, rest) = text.split_at(at);
         let (operator, value) = match (rest.strip_prefix("<="), rest.strip_prefix(">=")) {
@@ -78,8 +56,8 @@ impl FromStr for Threshold {
             (_, Some(value)) => (Operator::AtLeast, value),
             _ => (if rest.starts_with('<') { Operator::Less } else { Operator::More }, &rest[1..]),
         };
-        let (_, figure, unit) = *FIGURES.iter().find(|(known, ..)| *known == name.trim()).ok_or_else(|| {
-            let names: Vec<&str> = FIGURES.iter().map(|(name, ..)| *name).collect();
+        let (_, figure, unit) = *figures.iter().find(|(known, ..)| *known == name.trim()).ok_or_else(|| {
+            let names: Vec<&str> = figures.iter().map(|(name, ..)| *name).collect();
             format!("there is no figure `{}`; there are {}", name.trim(), names.join(", "))
         })?;
         let value = value.trim();
@@ -102,7 +80,34 @@ impl FromStr for Threshold {
                     format!("`{suffix}` is no unit of {}; there are {}", name.trim(), units.join(", "))
                 })?,
         };
-        Ok(Self { text: text.to_owned(), figure, operator, bound: number * factor })
+        Ok(Self { text: text.to_owned(), figure, operator, unit, bound: number * factor })
+    }
+
+    /// Whether it is about the highest rate held, which is not looked for unless asked.
+    pub(crate) fn is_of_saturation(&self) -> bool {
+        self.figure == Figure::Saturation
+    }
+
+    /// Whether all of them are met by the values that figures, or their ratios, have; else which were missed and by what.
+    /// A figure that there is none of misses any bound.
+    pub(crate) fn all_met(thresholds: &[Self], value: impl Fn(Figure) -> Option<f64>) -> Result<(), String> {
+        let missed = |threshold: &Self| {
+            threshold.missed(value(threshold.figure)).map(|what| format!("{threshold} was missed: {what}"))
+        };
+        let missed: Vec<String> = thresholds.iter().filter_map(missed).collect();
+        if missed.is_empty() { Ok(()) } else { Err(missed.join("; ")) }
+    }
+
+    /// What was measured instead, if it was missed.
+    fn missed(&self, value: Option<f64>) -> Option<String> {
+        let Some(value) = value else { return Some("there is no such figure".to_owned()) };
+        let met = match self.operator {
+            Operator::Less => value < self.bound,
+            Operator::AtMost => value <= self.bound,
+            Operator::More => value > self.bound,
+            Operator::AtLeast => value >= self.bound,
+        };
+        (!met).then(|| format!("it is {value} {}", self.unit).trim_end().to_owned())
     }
 }
 
@@ -112,42 +117,14 @@ impl fmt::Display for Threshold {
     }
 }
 
-impl Threshold {
-    /// What was measured instead, if it was missed. A figure that there is none of misses any bound.
-    pub(crate) fn missed(&self, report: &Report) -> Option<String> {
-        let latency = report.latency_ms.as_ref();
-        let value = match self.figure {
-            Figure::P50 => latency.map(|latency| latency.p50),
-            Figure::P90 => latency.map(|latency| latency.p90),
-            Figure::P95 => latency.map(|latency| latency.p95),
-            Figure::P99 => latency.map(|latency| latency.p99),
-            Figure::Max => latency.map(|latency| latency.max),
-            Figure::Coverage => report.coverage_ms.p100.map(|times| times.p95),
-            Figure::Delivery => Some(report.delivery_ratio),
-            Figure::Copies => Some(report.copies_per_node),
-            Figure::WireBytes => Some(report.wire_bytes_per_payload_byte),
-            Figure::Cpu => Some(report.cpu_us_per_node_per_tx),
-            Figure::Rss => Some(report.rss_mib_per_node.max),
-        };
-        let Some(value) = value else { return Some("there is no such figure".to_owned()) };
-        let met = match self.operator {
-            Operator::Less => value < self.bound,
-            Operator::AtMost => value <= self.bound,
-            Operator::More => value > self.bound,
-            Operator::AtLeast => value >= self.bound,
-        };
-        let unit = FIGURES.iter().find(|(_, figure, _)| *figure == self.figure).map_or("", |(.., unit)| unit);
-        (!met).then(|| format!("it is {value} {unit}").trim_end().to_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{launch::Transport, measure::report::tests::report};
 
     fn missed(text: &str) -> Option<String> {
-        text.parse::<Threshold>().unwrap().missed(&report(Transport::Tcp))
+        let threshold = Threshold::of_figure(text).unwrap();
+        threshold.missed(threshold.figure.of(&report(Transport::Tcp)))
     }
 
     #[test]
@@ -175,7 +152,10 @@ mod tests {
         ] {
             assert_eq!(missed(met), None, "{met}");
         }
-        for not in ["p99<2ms", "p99>2", "delivery>=1", "delivery>75%", "cpu<750us", "rss<=2", "copies>22.5"] {
+        // Nobody looked for the highest rate.
+        for not in
+            ["saturation>=0", "p99<2ms", "p99>2", "delivery>=1", "delivery>75%", "cpu<750us", "rss<=2", "copies>22.5"]
+        {
             assert!(missed(not).is_some(), "{not}");
         }
         assert_eq!(missed("p99<1ms").unwrap(), "it is 2 ms");
@@ -186,7 +166,20 @@ mod tests {
         for bad in
             ["", "p99", "p99=5", "p98<5", "p99<", "p99<ms", "p99<5MiB", "delivery<5ms", "rss<5%", "p99<5.5.5", "<5"]
         {
-            assert!(bad.parse::<Threshold>().is_err(), "{bad}");
+            assert!(Threshold::of_figure(bad).is_err(), "{bad}");
         }
+        for bad in ["p99<2", "delivery>0.5", "cpu<5us", "wire_bytes=1"] {
+            assert!(Threshold::of_ratio(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn all_bounds_are_looked_at_and_the_missed_ones_told() {
+        let bounds = ["wire_bytes<0.4", "copies<=0.5", "latency_p50<1"].map(|text| Threshold::of_ratio(text).unwrap());
+        let value = |figure| (figure != Figure::P50).then_some(0.5);
+        let missed = Threshold::all_met(&bounds, value).unwrap_err();
+        assert_eq!(missed, "wire_bytes<0.4 was missed: it is 0.5; latency_p50<1 was missed: there is no such figure");
+        assert_eq!(Threshold::all_met(&bounds[1..2], value), Ok(()));
+        assert!(!bounds[0].is_of_saturation() && Threshold::of_ratio("saturation>1").unwrap().is_of_saturation());
     }
 }
