@@ -116,6 +116,65 @@ fn the_baseline_is_measured_like_starling() {
 }
 
 #[test]
+fn relays_are_compared_and_bounds_are_on_their_ratios() {
+    let dir = TempDir::new().unwrap();
+    let args =
+        ["compare", "--nodes", "4", "--rate", "20", "--duration", "2s", "--wan", "none", "--rounds", "1", "--json"];
+    let output = run(dir.path(), &[&args[..], &["--threshold", "copies>0", "--threshold", "wire_bytes>1000"]].concat());
+    assert_code(&output, 99);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("wire_bytes>1000 was missed") && !stderr.contains("copies"), "{stderr}");
+    let document = json(&output);
+    assert_eq!((&document["schema"], &document["rounds"]), (&"starling.compare/1".into(), &1.into()));
+    let runs = document["runs"].as_array().unwrap();
+    assert_eq!(runs.iter().map(|run| run["relay"].as_str().unwrap()).collect::<Vec<_>>(), ["starling", "gossipsub"]);
+    for run in runs {
+        assert_eq!((&run["schema"], &run["delivery_ratio"]), (&"starling.measure/1".into(), &1.0.into()));
+        assert_eq!((&run["nodes"], &run["seed"], &run["submitted"]), (&4.into(), &1.into(), &40.into()));
+    }
+    let ratios = document["ratios"].as_object().unwrap();
+    for (name, figure) in [
+        ("wire_bytes", "/wire_bytes_per_payload_byte"),
+        ("copies", "/copies_per_node"),
+        ("cpu", "/cpu_us_per_node_per_tx"),
+        ("rss", "/rss_mib_per_node/max"),
+        ("latency_p50", "/latency_ms/p50"),
+        ("latency_p95", "/latency_ms/p95"),
+        ("latency_p99", "/latency_ms/p99"),
+        ("coverage_p95", "/coverage_ms/p100/p95"),
+    ] {
+        let of = |run: usize| runs[run].pointer(figure).unwrap().as_f64().unwrap();
+        for which in ["median", "min", "max"] {
+            let ratio = ratios[name][which].as_f64().unwrap();
+            assert!((ratio - of(0) / of(1)).abs() < 0.001, "{name} {which}: {document}");
+        }
+    }
+    assert_eq!(ratios.len(), 8);
+    assert_nothing_left(&dir);
+}
+
+#[test]
+fn the_highest_rate_held_is_told_with_every_rate_tried() {
+    let dir = TempDir::new().unwrap();
+    let args = ["measure", "--nodes", "2", "--rate", "20", "--duration", "1s", "--wan", "none", "--json"];
+    let more = ["--saturate", "--step", "1s", "--max-rate", "40", "--threshold", "saturation>=40"];
+    let output = run(dir.path(), &[&args[..], &more].concat());
+    assert_code(&output, 0);
+    let report = json(&output);
+    assert_eq!((&report["submitted"], &report["offered_tps"]), (&20.into(), &20.0.into()));
+    let found = &report["saturation"];
+    assert_eq!((&found["held_tps"], &found["capped"]), (&40.0.into(), &true.into()));
+    let steps = found["steps"].as_array().unwrap();
+    assert_eq!((steps.len(), &steps[0]["offered_tps"], &steps[0]["held"]), (1, &40.0.into(), &true.into()), "{found}");
+    assert_eq!(steps[0]["delivery_ratio"], 1.0);
+    assert!(steps[0]["p99_ms"].as_f64().unwrap() > 0.0);
+    let of = |name: &str| found[name].as_f64().unwrap();
+    assert!(of("verify_us") > 5.0 && of("signature_limit_tps") > 40.0, "{found}");
+    assert!((of("share") - 40.0 / of("signature_limit_tps")).abs() < 0.001, "{found}");
+    assert_nothing_left(&dir);
+}
+
+#[test]
 fn a_baseline_testnet_answers_what_it_can_and_says_what_it_cannot() {
     let dir = TempDir::new().unwrap();
     let output = run(dir.path(), &["up", "--relay", "gossipsub", "--nodes", "3", "--detach", "--json"]);
@@ -323,6 +382,11 @@ fn whatever_ends_the_program_ends_its_nodes() {
     assert_eq!(measure.wait().unwrap().code(), Some(130));
     assert_nothing_left(&dir);
 
+    let mut compare = start(&dir, &["compare", "--nodes", "3", "--duration", "1m"], 3);
+    assert!(Command::new("kill").args(["-INT", &compare.id().to_string()]).status().unwrap().success());
+    assert_eq!(compare.wait().unwrap().code(), Some(130));
+    assert_nothing_left(&dir);
+
     let mut up = start(&dir, &["up", "--nodes", "3"], 3);
     up.kill().unwrap();
     up.wait().unwrap();
@@ -348,6 +412,16 @@ fn wrong_command_lines_are_refused_before_anything_is_started() {
         &["measure", "--relay", "pigeon"],
         &["measure", "--relay", "gossipsub", "--block-interval", "1s"],
         &["up", "--relay", "gossipsub", "--block-interval", "1s"],
+        &["measure", "--threshold", "saturation>5"],
+        &["measure", "--step", "1s"],
+        &["measure", "--saturate", "--nodes", "1"],
+        &["measure", "--saturate", "--block-interval", "1s"],
+        &["measure", "--saturate", "--max-rate", "90000"],
+        &["compare", "--relay", "gossipsub"],
+        &["compare", "--block-interval", "1s"],
+        &["compare", "--rounds", "0"],
+        &["compare", "--threshold", "p99<5ms"],
+        &["compare", "--duration", "10s", "--settle", "10s"],
         &["up", "--name", "../x"],
         &["up", "--dials", "33"],
         &["logs", "0"],
