@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Longest time that is told apart, in microseconds: ten minutes.
 const MAX_US: u64 = 600_000_000;
@@ -63,7 +63,7 @@ impl Values {
 }
 
 /// Quantiles of something.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Quantiles {
     pub(crate) p50: f64,
     pub(crate) p95: f64,

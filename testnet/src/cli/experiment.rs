@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use starling_mempool::PoolConfig;
 use starling_node::{
@@ -18,12 +18,14 @@ use starling_wire::TxId;
 use super::{
     interrupt::Interrupt,
     options::{Shape, Traffic},
+    report::write_page,
     say,
 };
 use crate::{
     launch::{Relay, Spec, Testnet},
     load::{self, LoadSpec, Outcome, Sender},
     measure::{self, Chain, Due, Load, Punctuality, Report, Sample, Settled, Spread},
+    report::{self, Data},
     sim,
 };
 
@@ -75,7 +77,7 @@ impl Trial {
             block_interval,
             accounts: load::accounts_for(load.total()),
         };
-        Ok(Experiment { testnet, load, settle: self.settle, patience: PATIENCE, keep: None })
+        Ok(Experiment { testnet, load, settle: self.settle, patience: PATIENCE, keep: None, page: None })
     }
 }
 
@@ -98,6 +100,8 @@ pub(super) struct Experiment {
     patience: Duration,
     /// Where logs, traces and the manifest are left; nowhere if `None`.
     pub(super) keep: Option<PathBuf>,
+    /// Where the page with the figures is written; nowhere if `None`.
+    pub(super) page: Option<PathBuf>,
 }
 
 /// What was found.
@@ -141,7 +145,7 @@ impl Experiment {
     pub(super) fn with_load(&self, rate: f64, duration: Duration, patience: Duration) -> Self {
         let load = LoadSpec { rate, duration, ..self.load };
         let testnet = Spec { accounts: load::accounts_for(load.total()), ..self.testnet.clone() };
-        Self { testnet, load, settle: Duration::ZERO, patience, keep: None }
+        Self { testnet, load, settle: Duration::ZERO, patience, keep: None, page: None }
     }
 
     /// Does it, and leaves nothing behind but what is to be kept.
@@ -241,6 +245,8 @@ impl Experiment {
             Chain { first_seen_in_block: if chain.agreed { missing } else { 0 }, ..chain }
         });
         let report = Report::new(&load, outcome.rejected, (&before, &after), &spread, chain);
+        let run = report::Run::new(testnet.topology(), manifest.wan.is_some(), &ids, (&before, &after));
+        self.write(testnet, run, &report, traces)?;
         let due = due.into_iter().map(|(id, due)| (id.short(), due)).collect();
         let kept = Punctuality::new(traces, &due, outcome.start_unix_us);
         let missing = match settled {
@@ -255,5 +261,24 @@ impl Experiment {
             Settled::Yes => None,
         };
         Ok(Measured { report, kept, late: outcome.latest, missing })
+    }
+
+    /// Writes what is to be kept, and the page.
+    fn write(
+        &self,
+        testnet: &Testnet,
+        run: report::Run,
+        report: &Report,
+        traces: &[Vec<Delivery>],
+    ) -> Result<(), Failure> {
+        if self.keep.is_some() {
+            run.write(testnet.root(), report)?;
+        }
+        if let Some(file) = &self.page {
+            let document = serde_json::to_value(report).and_then(serde_json::from_value);
+            let document = document.context("the figures cannot be read as JSON")?;
+            write_page(file, &Data::new(document, run, testnet.manifest(), traces)?)?;
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,9 @@
 //! `measure`: a testnet, a load, the figures, and nothing left behind.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::anyhow;
 use clap::Args;
@@ -26,6 +29,7 @@ use crate::measure::Threshold;
   starling-testnet measure --wan none
   starling-testnet measure --relay gossipsub
   starling-testnet measure --saturate
+  starling-testnet measure --report report.html
   starling-testnet measure --block-interval 1s --threshold 'p99<500ms' --threshold 'delivery>=1' --json
 
 Nodes have the places, delays and links that `sim` gives those of the same --nodes, --dials and --seed. With delays, \
@@ -53,7 +57,10 @@ pub(super) struct Options {
     /// Print one JSON document instead of a table
     #[arg(long)]
     json: bool,
-    /// Keep logs, traces and the manifest in DIR/measure, but not those of --saturate
+    /// Write the figures as pictures, but not those of --saturate: one HTML file that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Keep logs, traces, the manifest and what `report` needs in DIR/measure, but not those of --saturate
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }
@@ -64,6 +71,12 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     options.by.allows_blocks(options.block_interval)?;
     let mut experiment = options.trial.experiment(options.by.relay, options.block_interval)?;
     experiment.keep.clone_from(&options.keep);
+    experiment.page.clone_from(&options.report);
+    if let Some(file) = &options.report
+        && !file.parent().is_some_and(|dir| dir == Path::new("") || dir.is_dir())
+    {
+        return Err(Failure::usage(format!("--report {}: there is no such directory", file.display())));
+    }
     options.saturate.check(&experiment, &options.threshold)?;
     let measured = options.saturate.measure(&experiment, &mut interrupt).await?;
     tell_if_late(measured.late);

@@ -12,6 +12,7 @@ mod measure;
 mod node;
 mod options;
 mod output;
+mod report;
 mod saturate;
 mod sim;
 mod status;
@@ -61,6 +62,8 @@ enum Command {
     Measure(measure::Options),
     /// Measure Starling's relay and gossipsub by turns, and say who is better at what
     Compare(compare::Options),
+    /// Write the page of a measured run that was kept
+    Report(report::Options),
     /// Simulate thousands of nodes, and other relays beside Starling's
     Sim(Box<sim::Options>),
 }
@@ -99,6 +102,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Load(options) => block_on(load::run(options)),
         Command::Measure(options) => block_on(measure::run(options)),
         Command::Compare(options) => block_on(compare::run(options)),
+        Command::Report(options) => report::run(&options),
         Command::Sim(options) => sim::run(&options),
     }
 }

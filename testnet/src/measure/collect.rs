@@ -24,14 +24,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const AT_ONCE: usize = 32;
 
 /// What one node had counted, and used, at one time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sample {
     /// Transactions that entered the pool.
     pub(crate) admitted: u64,
     /// PUSH frames received.
     pub(crate) pushes_in: u64,
-    /// Bytes of all frames received.
-    pub(crate) frame_bytes_in: u64,
+    /// Bytes of the frames received, by their kind.
+    pub(crate) frame_bytes_in: BTreeMap<String, u64>,
     /// Bytes received on TCP sockets.
     pub(crate) socket_bytes_in: u64,
     /// Transactions it was too busy to check, and messages it was too busy to send.
@@ -52,9 +52,12 @@ impl Sample {
             pushes_in: value("starling_frames_total{kind=\"push\",flow=\"in\"}")?,
             frame_bytes_in: counters
                 .iter()
-                .filter(|(name, _)| name.starts_with("starling_frame_bytes_total{") && name.contains("flow=\"in\""))
-                .map(|(_, value)| value)
-                .sum(),
+                .filter_map(|(name, value)| {
+                    let kind =
+                        name.strip_prefix("starling_frame_bytes_total{kind=\"")?.strip_suffix("\",flow=\"in\"}")?;
+                    Some((kind.to_owned(), *value))
+                })
+                .collect(),
             socket_bytes_in: value("starling_socket_bytes_total{flow=\"in\"}")?,
             // Only gossipsub drops messages; Starling tells a busy neighbour ids instead.
             dropped: value("starling_passed_over_total")?
@@ -62,6 +65,11 @@ impl Sample {
             cpu: processes.cpu_time(node).with_context(gone)?,
             resident: processes.resident_bytes(node).with_context(gone)?,
         })
+    }
+
+    /// Bytes of all frames received.
+    pub(crate) fn frame_bytes_in(&self) -> u64 {
+        self.frame_bytes_in.values().sum()
     }
 }
 

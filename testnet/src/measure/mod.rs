@@ -14,9 +14,9 @@ pub(crate) use self::{
     collect::{Sample, Settled, account_nonces, read_traces, sample, settle_chain, settle_relay},
     comparison::Comparison,
     punctuality::{Due, Punctuality},
-    report::{Chain, Load, Report},
+    report::{Chain, Coverage, CoverageTimes, Latency, Load, Memory, Report},
     saturation::{Saturation, SignatureLimit, Step},
     search::Search,
-    spread::Spread,
+    spread::{Journey, Spread, Times, journeys},
     threshold::Threshold,
 };

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use comfy_table::{Table, presets};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     collect::Sample,
@@ -97,7 +97,7 @@ pub(crate) struct Report {
 }
 
 /// Quantiles in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Latency {
     pub(crate) p50: f64,
     pub(crate) p90: f64,
@@ -107,7 +107,7 @@ pub(crate) struct Latency {
 }
 
 /// Quantiles over transactions in milliseconds; `null` where none got so far.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Coverage {
     pub(crate) p50: Option<CoverageTimes>,
     pub(crate) p90: Option<CoverageTimes>,
@@ -116,7 +116,7 @@ pub(crate) struct Coverage {
 }
 
 /// See [`Coverage`].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CoverageTimes {
     pub(crate) p50: f64,
     pub(crate) p95: f64,
@@ -124,14 +124,14 @@ pub(crate) struct CoverageTimes {
 }
 
 /// MiB per node.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Memory {
     pub(crate) p50: f64,
     pub(crate) max: f64,
 }
 
 /// The chain at the end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Chain {
     /// The first node's height.
     pub(crate) height: u64,
@@ -165,9 +165,9 @@ impl Report {
         let delivered = spread.pairs + chain.as_ref().map_or(0, |chain| chain.first_seen_in_block);
         let (wire_bytes, wire_bytes_counted) = match (load.transport, load.relay) {
             (Transport::Tcp, _) => (sum(|sample| sample.socket_bytes_in), "socket"),
-            (Transport::Quic, Relay::Starling) => (sum(|sample| sample.frame_bytes_in), "frames"),
+            (Transport::Quic, Relay::Starling) => (sum(Sample::frame_bytes_in), "frames"),
             // gossipsub tells nothing else of its frames.
-            (Transport::Quic, Relay::Gossipsub) => (sum(|sample| sample.frame_bytes_in), "transactions"),
+            (Transport::Quic, Relay::Gossipsub) => (sum(Sample::frame_bytes_in), "transactions"),
         };
         let mut resident: Vec<f64> = after.iter().map(|sample| sample.resident as f64 / f64::from(1 << 20)).collect();
         resident.sort_by(f64::total_cmp);
@@ -313,7 +313,7 @@ pub(super) mod tests {
         Sample {
             admitted: 10 * factor,
             pushes_in: 30 * factor,
-            frame_bytes_in: 5_000 * factor,
+            frame_bytes_in: BTreeMap::from([("ihave".into(), 1_000 * factor), ("push".into(), 4_000 * factor)]),
             socket_bytes_in: 6_000 * factor,
             dropped: factor - 1,
             cpu: Duration::from_micros(1_000 * factor),

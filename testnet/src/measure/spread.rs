@@ -45,6 +45,56 @@ pub(crate) struct Spread {
     pub(crate) pairs: u64,
 }
 
+/// A transaction at one node.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival<'a> {
+    /// The node's number.
+    pub(crate) node: usize,
+    /// Microseconds after it entered at its origin.
+    pub(crate) wait_us: u64,
+    /// The line of the node's trace.
+    pub(crate) line: &'a Delivery,
+}
+
+/// One transaction as the traces show it.
+#[derive(Debug)]
+pub(crate) struct Journey<'a> {
+    /// Which.
+    pub(crate) id: ShortId,
+    /// The node it entered at.
+    pub(crate) origin: usize,
+    /// Where it was when, the origin included, in the order of time; each node once.
+    pub(crate) arrivals: Vec<Arrival<'a>>,
+}
+
+/// The transactions among `ids` that the traces of all nodes show to enter somewhere, by id; and the pairs of one of
+/// `ids` and a node whose trace shows it.
+pub(crate) fn journeys<'a>(traces: &'a [Vec<Delivery>], ids: &BTreeSet<ShortId>) -> (Vec<Journey<'a>>, u64) {
+    let mut origins = BTreeMap::new();
+    let mut lines: BTreeMap<ShortId, BTreeMap<usize, &Delivery>> = BTreeMap::new();
+    for (node, trace) in traces.iter().enumerate() {
+        for delivery in trace.iter().filter(|delivery| ids.contains(&delivery.id)) {
+            if delivery.from.is_none() {
+                origins.entry(delivery.id).or_insert((node, delivery.unix_us));
+            }
+            lines.entry(delivery.id).or_default().entry(node).or_insert(delivery);
+        }
+    }
+    let pairs = lines.values().map(|nodes| nodes.len() as u64).sum();
+    let journey = |(id, (origin, start)): (ShortId, (usize, u64))| {
+        // Clocks of processes on one machine differ by less than this can tell; never less than nothing.
+        let arrival = |(node, line): (&usize, &&'a Delivery)| Arrival {
+            node: *node,
+            wait_us: line.unix_us.saturating_sub(start),
+            line,
+        };
+        let mut arrivals: Vec<_> = lines[&id].iter().map(arrival).collect();
+        arrivals.sort_by_key(|arrival| (arrival.wait_us, arrival.node != origin));
+        Journey { id, origin, arrivals }
+    };
+    (origins.into_iter().map(journey).collect(), pairs)
+}
+
 /// Microseconds as ways are told in; an hour fits.
 fn us(wait: u64) -> u32 {
     u32::try_from(wait).unwrap_or(u32::MAX)
@@ -62,49 +112,32 @@ impl Spread {
         ids: &BTreeSet<ShortId>,
         topology: Option<&Topology>,
     ) -> anyhow::Result<Self> {
-        let mut origins = BTreeMap::new();
-        let mut arrivals: BTreeMap<ShortId, BTreeMap<usize, u64>> = BTreeMap::new();
-        for (node, trace) in traces.iter().enumerate() {
-            for delivery in trace.iter().filter(|delivery| ids.contains(&delivery.id)) {
-                if delivery.from.is_none() {
-                    origins.entry(delivery.id).or_insert((node, delivery.unix_us));
-                }
-                arrivals.entry(delivery.id).or_default().entry(node).or_insert(delivery.unix_us);
-            }
-        }
+        let (journeys, pairs) = journeys(traces, ids);
         let mut latency = times()?;
         let mut coverage = [times()?, times()?, times()?, times()?];
         let (mut stretch, mut full_stretch) = (Values::stretches()?, Values::stretches()?);
         let mut distances = Distances::default();
-        for (id, (origin, start)) in &origins {
+        for Journey { origin, arrivals, .. } in &journeys {
             let shortest = topology.map_or(&[][..], |topology| distances.from(topology, *origin, None));
             let way = |node: usize| shortest.get(node).copied().filter(|way| (MIN_WAY_US..UNREACHABLE).contains(way));
-            let mut waits: Vec<u64> = Vec::with_capacity(traces.len());
-            for (node, at) in &arrivals[id] {
-                // Clocks of processes on one machine differ by less than this can tell; never less than nothing.
-                let wait = at.saturating_sub(*start);
-                if node != origin {
-                    latency.saturating_record(wait.max(1));
-                    if let Some(way) = way(*node) {
-                        stretch.stretch(us(wait), way);
-                    }
+            for Arrival { node, wait_us, .. } in arrivals.iter().filter(|arrival| arrival.node != *origin) {
+                latency.saturating_record((*wait_us).max(1));
+                if let Some(way) = way(*node) {
+                    stretch.stretch(us(*wait_us), way);
                 }
-                waits.push(wait);
             }
-            waits.sort_unstable();
-            if waits.len() == traces.len()
-                && let (Some(last), Some(longest)) = (waits.last(), (0..traces.len()).filter_map(way).max())
+            if arrivals.len() == traces.len()
+                && let (Some(last), Some(longest)) = (arrivals.last(), (0..traces.len()).filter_map(way).max())
             {
-                full_stretch.stretch(us(*last), longest);
+                full_stretch.stretch(us(last.wait_us), longest);
             }
             for (share, times) in COVERAGES.into_iter().zip(&mut coverage) {
                 let needed = (share * traces.len()).div_ceil(100);
-                if let Some(wait) = waits.get(needed.max(1) - 1) {
-                    times.saturating_record((*wait).max(1));
+                if let Some(arrival) = arrivals.get(needed.max(1) - 1) {
+                    times.saturating_record(arrival.wait_us.max(1));
                 }
             }
         }
-        let pairs = arrivals.values().map(|nodes| nodes.len() as u64).sum();
         Ok(Self { latency, coverage, stretch, full_stretch, pairs })
     }
 }
