@@ -66,8 +66,9 @@ impl Axis {
             Scale::Nines(nines) => {
                 let share = |nines: u32| 1.0 - 10_f64.powi(-(nines as i32));
                 let label = |nines: u32| format!("{:.*} %", nines.saturating_sub(2) as usize, share(nines) * 100.0);
-                let low = [(0.0, "0 %".to_owned()), (0.5, "50 %".to_owned())];
-                low.into_iter().chain((1..=nines).map(|nines| (share(nines), label(nines)))).collect()
+                // The first one has no room where there are many.
+                let low = [(0.0, "0 %".to_owned()), (0.5, "50 %".to_owned())].into_iter().skip(usize::from(nines > 4));
+                low.chain((1..=nines).map(|nines| (share(nines), label(nines)))).collect()
             }
         }
     }

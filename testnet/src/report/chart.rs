@@ -157,8 +157,9 @@ impl Chart {
             let _ = writeln!(
                 svg,
                 "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top}\" y2=\"{:.1}\"/><text class=\"tick\" \
-                 x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>",
+                 x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>",
                 bottom + 4.0,
+                x.min(self.width - label.chars().count() as f64 * LETTER / 2.0),
                 bottom + 18.0
             );
         }

@@ -18,7 +18,7 @@ pub(super) fn by_kind(data: &Data<'_>) -> Maybe {
     let frames = kinds.values().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
     let socket = data.run.nodes.iter().fold(0_u64, |sum, node| sum.saturating_add(node.socket_bytes_in));
     // Over QUIC the socket counts nothing.
-    let around = socket.checked_sub(frames).unwrap_or_default();
+    let around = socket.saturating_sub(frames);
     let mut bars: Vec<(&str, u64)> = kinds.into_iter().take(MAX_KINDS).collect();
     bars.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
     if around > 0 {

@@ -29,7 +29,7 @@ pub(super) fn distribution(data: &Data<'_>) -> Maybe {
         .chain(shares.map(|share| (ms(times, share), share)))
         .collect();
     chart.line(0, &points, "");
-    for (name, share, at) in [("p50", 0.5, figures.p50), ("p90", 0.9, figures.p90), ("p95", 0.95, figures.p95)] {
+    for (name, share, at) in [("p50", 0.5, figures.p50), ("p90", 0.9, figures.p90), ("p99", 0.99, figures.p99)] {
         chart.pin(at, share, &format!("{name} {at:.1} ms"));
     }
     let described =

@@ -184,13 +184,13 @@ fn tree(svg: &mut String, choices: &Choices, choice: &Choice, radius: f64, at: i
 
 /// The overlay with the tree.
 pub(super) fn graph(data: &Data<'_>, choices: &Choices) -> Maybe {
-    const HEIGHT: f64 = 680.0;
+    const HEIGHT: f64 = 620.0;
     let Some(choice) = choices.shown() else { return Err("the overlay: there is no transaction to show") };
     let title = "The overlay, and the tree of a transaction";
     let Layout { discs, nodes, node_radius } = layout(data, HEIGHT);
     let left = (WIDTH - HEIGHT) / 2.0;
     let mut svg = open("overlay", WIDTH, HEIGHT, title, &choice.label);
-    let _ = writeln!(svg, "<g transform=\"translate({left} 0)\">");
+    let _ = writeln!(svg, "<g transform=\"translate({left} 0)\" style=\"{}\">", strokes(data, node_radius, 1.0));
     for disc in discs.iter().filter(|disc| !disc.name.is_empty()) {
         let ((x, y), r) = (disc.centre, disc.radius);
         let _ = writeln!(svg, "<circle class=\"region\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{r:.1}\"/>");
@@ -243,6 +243,14 @@ fn facts(choice: &Choice) -> String {
     format!("It reached {} of {} nodes, over {} hops at most.", choice.reached, choice.nodes.len(), choice.hops)
 }
 
+/// How wide lines are: the more of them, the thinner. `page.css` draws links, the tree and the rims of nodes so.
+fn strokes(data: &Data<'_>, radius: f64, of_tree: f64) -> String {
+    let among = |lines: usize| 16.0 / (lines.max(1) as f64).sqrt();
+    let thin = among(data.topology.links().count()).clamp(0.15, 0.8);
+    let thick = among(data.nodes.len()).clamp(0.7, 2.2) * of_tree;
+    format!("--thin:{thin:.2};--thick:{thick:.2};--rim:{:.2};--ring:{:.2}", radius * 0.11, radius * 0.4)
+}
+
 /// Which colour is which time.
 fn scale(svg: &mut String, choice: &Choice, height: f64) {
     const CELL: f64 = 20.0;
@@ -277,7 +285,7 @@ pub(super) fn times(data: &Data<'_>, choices: &Choices) -> Maybe {
     let Some(choice) = choices.shown() else { return Err("the tree in time: there is no transaction to show") };
     let title = "The same transaction in time";
     let count = data.nodes.len();
-    let row = (1400.0 / count as f64).clamp(1.5, 17.0);
+    let row = (900.0 / count as f64).clamp(1.5, 17.0);
     let height = TOP + BOTTOM + row * count as f64;
     let (bottom, end) = (height - BOTTOM, WIDTH - RIGHT);
     // Rows by region; which row a node has.
@@ -290,7 +298,13 @@ pub(super) fn times(data: &Data<'_>, choices: &Choices) -> Maybe {
     let y = |node: usize| TOP + (rows[node] as f64 + 0.5) * row;
     let x = |wait: i64| LEFT + wait.max(0) as f64 / choice.range_us.max(1) as f64 * (end - LEFT);
     let mut svg = open("times", WIDTH, height, title, &choice.label);
-    let _ = writeln!(svg, "<g data-left=\"{LEFT}\" data-width=\"{}\">", end - LEFT);
+    let radius = (row * 0.32).clamp(1.5, 5.0);
+    let _ = writeln!(
+        svg,
+        "<g data-left=\"{LEFT}\" data-width=\"{}\" style=\"{}\">",
+        end - LEFT,
+        strokes(data, radius, 0.65)
+    );
     for part in 0..=PARTS {
         let share = f64::from(part) / f64::from(PARTS);
         let at = LEFT + share * (end - LEFT);
@@ -324,7 +338,7 @@ pub(super) fn times(data: &Data<'_>, choices: &Choices) -> Maybe {
             );
         }
     }
-    tree(&mut svg, choices, choice, (row * 0.32).clamp(1.5, 5.0), |node| (x(choice.nodes[node].0), y(node)));
+    tree(&mut svg, choices, choice, radius, |node| (x(choice.nodes[node].0), y(node)));
     let _ = writeln!(
         svg,
         "</g>\n<polyline class=\"axis\" points=\"{LEFT},{TOP} {LEFT},{bottom} {end},{bottom}\"/><text class=\"axis-title\" \
