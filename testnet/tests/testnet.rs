@@ -298,6 +298,29 @@ fn no_transaction_is_faster_than_its_way() {
     assert_nothing_left(&dir);
 }
 
+#[test]
+fn a_kept_measurement_gives_its_page_again() {
+    let dir = TempDir::new().unwrap();
+    let args =
+        ["measure", "--nodes", "4", "--rate", "20", "--duration", "2s", "--keep", "kept", "--report", "one.html"];
+    let output = run(dir.path(), &[&args[..], &["--json"]].concat());
+    assert_code(&output, 0);
+    let kept = fs::read_to_string(dir.path().join("kept/measure/measure.json")).unwrap();
+    assert_eq!(json(&output), serde_json::from_str::<Value>(&kept).unwrap());
+    // Wherever it is now.
+    fs::rename(dir.path().join("kept"), dir.path().join("moved")).unwrap();
+    let report = ["report", "moved", "--output", "two.html", "--csv", "deliveries.csv", "--hgrm", "latency.hgrm"];
+    assert_code(&run(dir.path(), &report), 0);
+    let read = |file: &str| fs::read_to_string(dir.path().join(file)).unwrap();
+    assert_eq!(read("one.html"), read("two.html"));
+    assert!(read("one.html").contains("<h1>starling on 4 nodes</h1>"));
+    assert_eq!(read("deliveries.csv").lines().count(), 1 + 4 * 40);
+    assert!(read("latency.hgrm").contains("Total count    =          120]"));
+    let output = run(dir.path(), &["report", "moved", "--output", "nowhere/x.html"]);
+    assert_code(&output, 1);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nowhere/x.html cannot be written"));
+}
+
 /// Who has had links with whom, by the logs of a measurement.
 fn links_in_logs(dir: &Path) -> BTreeSet<(usize, String)> {
     let log = |node: usize| fs::read_to_string(dir.join(format!("measure/node-{node:02}/node.log"))).unwrap();
@@ -425,6 +448,9 @@ fn wrong_command_lines_are_refused_before_anything_is_started() {
         &["up", "--name", "../x"],
         &["up", "--dials", "33"],
         &["logs", "0"],
+        &["report"],
+        &["report", "nowhere"],
+        &["measure", "--report", "nowhere/report.html"],
         &["nothing"],
         &[],
     ] {
