@@ -21,7 +21,6 @@ use crate::{
 /// What the page takes from the measure document.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Document {
-    pub(crate) schema: String,
     pub(crate) relay: String,
     pub(crate) nodes: usize,
     pub(crate) dials: u8,
@@ -109,9 +108,6 @@ impl<'a> Data<'a> {
         traces: &'a [Vec<Delivery>],
     ) -> anyhow::Result<Self> {
         let count = manifest.nodes.len();
-        if document.schema != crate::measure::Report::SCHEMA {
-            bail!("the schema of the figures is `{}`, not `{}`", document.schema, crate::measure::Report::SCHEMA);
-        }
         if count == 0 || [document.nodes, run.nodes.len(), traces.len()] != [count; 3] {
             bail!(
                 "figures, usage and traces are of {}, {} and {} nodes, the manifest is of {count}",

@@ -17,7 +17,10 @@ use starling_node::cli::Failure;
 use starling_wire::ShortId;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
-use crate::{map::Topology, measure::Sample};
+use crate::{
+    map::Topology,
+    measure::{Report, Sample},
+};
 
 /// The measure document's file.
 const MEASURE: &str = "measure.json";
@@ -167,11 +170,7 @@ impl Run {
 
     /// The measure document and the run that were written into a directory.
     pub(crate) fn read<D: DeserializeOwned>(root: &Path) -> Result<(D, Self), Failure> {
-        let run: Self = read(&root.join(RUN))?;
-        if run.schema != Self::SCHEMA {
-            return Err(foreign(&root.join(RUN), &format!("its schema is `{}`, not `{}`", run.schema, Self::SCHEMA)));
-        }
-        Ok((read(&root.join(MEASURE))?, run))
+        Ok((read(&root.join(MEASURE), Report::SCHEMA)?, read(&root.join(RUN), Self::SCHEMA)?))
     }
 }
 
@@ -191,13 +190,23 @@ pub(super) fn foreign(path: &Path, why: &str) -> Failure {
     anyhow!("{} is of no measured run: {why}. Measure again with --keep", path.display()).into()
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
+fn read<T: DeserializeOwned>(path: &Path, schema: &str) -> Result<T, Failure> {
+    #[derive(Deserialize)]
+    struct Head {
+        schema: String,
+    }
     let unreadable = |error: io::Error| anyhow!("{} cannot be read: {error}", path.display());
     if fs::metadata(path).map_err(unreadable)?.len() > MAX_FILE {
         return Err(foreign(path, &format!("it has more than {} MiB", MAX_FILE >> 20)));
     }
     let text = fs::read(path).map_err(unreadable)?;
-    serde_json::from_slice(&text).map_err(|error| foreign(path, &error.to_string()))
+    let bad = |error: serde_json::Error| foreign(path, &error.to_string());
+    // First, as another version's fields are others.
+    let head: Head = serde_json::from_slice(&text).map_err(bad)?;
+    if head.schema != schema {
+        return Err(foreign(path, &format!("its schema is `{}`, not `{schema}`", head.schema)));
+    }
+    serde_json::from_slice(&text).map_err(bad)
 }
 
 /// An argument as a shell takes it.

@@ -318,7 +318,7 @@ fn what_is_no_kept_run_is_refused_with_its_name() {
     }
     refused("node-01/trace", &|text| text + "more\n");
     for (file, from, to, why) in [
-        ("run.json", "starling.run/1", "starling.run/9", "starling.run/9"),
+        ("run.json", "starling.run/1\",\"program", "starling.run/9\",\"app", "starling.run/9"),
         ("measure.json", "starling.measure/1", "starling.sim/1", "starling.sim/1"),
         ("measure.json", "\"nodes\": 4", "\"nodes\": 5", "5, 4 and 4 nodes"),
         ("run.json", "[2,3,20000,20000]", "[2,4,20000,20000]", "a link leads"),
