@@ -275,6 +275,8 @@ fn a_neighbour_that_prunes_is_told_ids_and_one_that_asks_is_pushed_to() {
     say(&mut cluster, neighbour, Message::Prune(ids(&[&first])));
     let second = transfer(1, 0);
     assert!(!bring(&mut cluster, &second));
+    // Its way is known: announcements go out by rounds.
+    cluster.run(Duration::from_millis(300));
     assert!(sent_to(&cluster, neighbour).contains(&Message::IHave(ids(&[&second]))));
     // What was not pushed cannot be pruned: asking counts for more.
     say(&mut cluster, neighbour, Message::IWant(ids(&[&second])));

@@ -45,9 +45,12 @@ const PRUNE_DELAY: Duration = Duration::from_millis(100);
 /// delays learning.
 const EVIDENCE_AFTER: Duration = Duration::from_millis(1500);
 
-/// For how long transactions are gathered that are old enough to be looked back at. Longer makes fewer and longer
-/// announcements, and leaves whoever was missed by chance without for longer.
-const LOOK_BACK_EVERY: Duration = Duration::from_secs(2);
+/// For how long transactions are gathered that are old enough to be looked back at, so that many are learned from at once.
+const LOOK_BACK_EVERY: Duration = Duration::from_millis(500);
+
+/// For how long those are gathered that somebody may still be missing. Longer makes fewer and longer announcements, and
+/// leaves whoever was missed by chance without for longer.
+const MISSED_DELAY: Duration = Duration::from_millis(1500);
 
 /// While a transaction's way is new, neighbours that are not pushed it are told of it at once if a push is more likely
 /// than this to be of use to them. In the README's simulation it shortens a cold start's last node from 1.21 to 1.14 times
@@ -103,6 +106,9 @@ pub(super) struct Gossip {
     /// Transactions to announce when the round ends.
     round: Vec<ShortId>,
     round_at: Option<Time>,
+    /// Transactions to announce then to all that are not known to have them.
+    missed: Vec<ShortId>,
+    missed_at: Option<Time>,
     prune_at: Option<Time>,
 }
 
@@ -121,6 +127,8 @@ impl Gossip {
             announce_at: None,
             round: Vec::new(),
             round_at: None,
+            missed: Vec::new(),
+            missed_at: None,
             prune_at: None,
         }
     }
@@ -304,7 +312,8 @@ impl Gossip {
         rng: &mut impl Rng,
         out: &mut impl FnMut(Output),
     ) -> Vec<Failover> {
-        self.look_back(now, peers);
+        self.look_back(now);
+        self.announce_missed(now, peers);
         self.end_round(now, peers, rng);
         if now >= self.epoch_ends {
             self.epoch_ends = now + LABEL_EPOCH;
@@ -338,7 +347,7 @@ impl Gossip {
 
     /// When [`Self::timeout`] next has work that cannot wait for something else to happen.
     pub(super) fn deadline(&self) -> Option<Time> {
-        [self.announce_at, self.round_at, self.prune_at, self.look_back_at(), self.fetch.deadline()]
+        [self.announce_at, self.round_at, self.missed_at, self.prune_at, self.look_back_at(), self.fetch.deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -360,7 +369,7 @@ impl Gossip {
 
     /// Some time after it was passed on: whoever was pushed to and did not object needed it, and whoever is still not
     /// known to have it is told of it, so that nobody is left out by chance.
-    fn look_back(&mut self, now: Time, peers: &mut Peers) {
+    fn look_back(&mut self, now: Time) {
         if self.look_back_at().is_none_or(|at| at > now) {
             return;
         }
@@ -370,12 +379,22 @@ impl Gossip {
             self.evidence.pop_front();
             let Some(entry) = self.seen.get(id) else { continue };
             self.routes.learn(entry.path, std::mem::take(&mut entry.pushed), true);
-            let holders = entry.holders;
-            for (_, link) in peers.iter_mut().filter(|(_, link)| link.is_ready() && !holders.contains(link.slot)) {
-                announce(link, id);
-                self.announce_at = Some(now);
-            }
+            self.missed.push(id);
+            self.missed_at.get_or_insert(now + MISSED_DELAY);
         }
+    }
+
+    /// Tells all that are not known to have what was looked back at.
+    fn announce_missed(&mut self, now: Time, peers: &mut Peers) {
+        if self.missed_at.take_if(|at| *at <= now).is_none() {
+            return;
+        }
+        let missed = std::mem::take(&mut self.missed);
+        for (_, link) in peers.iter_mut().filter(|(_, link)| link.is_ready()) {
+            // What the neighbour has is left out when announcements are sent.
+            missed.iter().for_each(|id| announce(link, *id));
+        }
+        self.announce_at = Some(now);
     }
 
     fn look_back_at(&self) -> Option<Time> {
