@@ -275,8 +275,8 @@ fn a_neighbour_that_prunes_is_told_ids_and_one_that_asks_is_pushed_to() {
     say(&mut cluster, neighbour, Message::Prune(ids(&[&first])));
     let second = transfer(1, 0);
     assert!(!bring(&mut cluster, &second));
-    // Its way is known: announcements go out by rounds.
-    cluster.run(Duration::from_millis(300));
+    // Its way is known: announcements wait for a push to ride with, but not for ever.
+    cluster.run(Duration::from_millis(510));
     assert!(sent_to(&cluster, neighbour).contains(&Message::IHave(ids(&[&second]))));
     // What was not pushed cannot be pruned: asking counts for more.
     say(&mut cluster, neighbour, Message::IWant(ids(&[&second])));
@@ -287,6 +287,48 @@ fn a_neighbour_that_prunes_is_told_ids_and_one_that_asks_is_pushed_to() {
     cluster.run(Duration::from_secs(2));
     for account in 3..6 {
         assert!(bring(&mut cluster, &transfer(account, 0)));
+    }
+}
+
+#[test]
+fn what_can_wait_rides_with_a_push() {
+    let mut cluster = Cluster::new(1, 8, 0, 21);
+    let peers: Vec<_> = (0..4).map(|_| hostile(&mut cluster)).collect();
+    let (source, neighbour) = (peers[0], peers[3]);
+    // The neighbour does not need what comes from the source.
+    let first = transfer(0, 0);
+    say(&mut cluster, source, push(first.clone()));
+    cluster.run(Duration::from_millis(1));
+    say(&mut cluster, neighbour, Message::Prune(ids(&[&first])));
+    let second = transfer(1, 0);
+    for peer in &peers[..3] {
+        say(&mut cluster, *peer, push(second.clone()));
+    }
+    cluster.run(Duration::from_millis(1));
+    // And brings a third copy in vain.
+    let third = transfer(2, 0);
+    for peer in &peers[1..] {
+        say(&mut cluster, *peer, push(third.clone()));
+    }
+    cluster.run(Duration::from_millis(260));
+    let said = sent_to(&cluster, neighbour).len();
+    assert!(!was_pushed(&cluster, neighbour, &second));
+    let own = transfer(3, 0);
+    cluster.submit(0, &own);
+    cluster.run(Duration::from_millis(1));
+    let [Message::Push { tx, .. }, Message::IHave(announced), Message::Prune(pruned)] =
+        &sent_to(&cluster, neighbour)[said..]
+    else {
+        panic!("{:?}", &sent_to(&cluster, neighbour)[said..])
+    };
+    assert_eq!((tx, announced, pruned), (&own, &ids(&[&second]), &ids(&[&third])));
+    // Neither goes again by itself.
+    cluster.run(Duration::from_secs(5));
+    let again = sent_to(&cluster, neighbour);
+    let about =
+        |message: &Message, tx: ShortId| matches!(message, Message::IHave(of) | Message::Prune(of) if of.contains(&tx));
+    for tx in [&second, &third] {
+        assert_eq!(again.iter().filter(|message| about(message, tx.short_id())).count(), 1);
     }
 }
 
@@ -303,7 +345,7 @@ fn third_copies_are_pruned_and_second_ones_of_long_transactions() {
         for peer in &peers {
             say(&mut cluster, *peer, push(tx.clone()));
         }
-        cluster.run(Duration::from_millis(150));
+        cluster.run(Duration::from_millis(510));
         let told = |peer| sent_to(&cluster, peer).contains(&Message::Prune(ids(&[&tx])));
         assert_eq!([told(peers[0]), told(peers[1]), told(peers[2])], pruned);
     }

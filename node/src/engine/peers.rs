@@ -1,13 +1,10 @@
 //! The neighbours: one link each, and a bit for each link in the masks the relay keeps.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use starling_wire::{NodeId, ShortId};
+use starling_wire::NodeId;
 
-use super::{io::Direction, time::Time};
+use super::{gossip::Mail, io::Direction, time::Time};
 
 /// Most links at one time: the bits of a [`Mask`].
 pub(super) const MAX_LINKS: usize = 64;
@@ -31,6 +28,15 @@ impl Mask {
 
     pub(super) fn insert(&mut self, slot: u8) {
         self.0 |= 1 << slot;
+    }
+
+    pub(super) fn insert_all(&mut self, others: Self) {
+        self.0 |= others.0;
+    }
+
+    /// How many are in it.
+    pub(super) fn len(self) -> u32 {
+        self.0.count_ones()
     }
 
     pub(super) fn contains(self, slot: u8) -> bool {
@@ -67,10 +73,8 @@ pub struct Link {
     pub(super) congested: bool,
     /// Smoothed round-trip time (RFC 6298: 7/8 old, 1/8 new).
     srtt: Option<Duration>,
-    /// Ids to announce with the next batch.
-    pub(super) lazy: VecDeque<ShortId>,
-    /// Ids it pushed in vain, to be told with the next batch.
-    pub(super) prunes: Vec<ShortId>,
+    /// What it is to be told.
+    pub(super) mail: Mail,
     /// Transactions from this neighbour whose signatures are being checked.
     pub(super) checking: usize,
     /// When it may next ask for peers without blame.
@@ -138,8 +142,7 @@ impl Peers {
             closing: false,
             congested: false,
             srtt: None,
-            lazy: VecDeque::new(),
-            prunes: Vec::new(),
+            mail: Mail::default(),
             checking: 0,
             next_get_peers: now,
             first_deliveries: 0,

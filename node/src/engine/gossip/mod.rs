@@ -8,6 +8,7 @@
 //! are learned anew. A neighbour whose queue is full is told ids only, and those wait until it drains.
 
 mod fetch;
+mod mail;
 mod outage;
 mod routes;
 mod seen;
@@ -20,7 +21,7 @@ use rand::{
 };
 use starling_wire::{BoundedVec, Labels, Message, NodeId, ShortId, VerifiedTx};
 
-pub(super) use self::{fetch::Failover, seen::Receipt};
+pub(super) use self::{fetch::Failover, mail::Mail, seen::Receipt};
 use self::{
     fetch::Fetch,
     outage::Outage,
@@ -38,8 +39,8 @@ use super::{
 /// push did not reach: at 10 ms the last node of a transaction comes twice as late.
 const BATCH_DELAY: Duration = Duration::from_millis(1);
 
-/// How long prunes are collected. They are in no hurry, but must arrive within [`EVIDENCE_AFTER`].
-const PRUNE_DELAY: Duration = Duration::from_millis(100);
+/// How long prunes wait for a ride. They are in no hurry, but must arrive within [`EVIDENCE_AFTER`].
+const PRUNE_DELAY: Duration = Duration::from_millis(500);
 
 /// A push that was not pruned for so long was of use. Longer than a slow round trip and [`PRUNE_DELAY`]; longer yet only
 /// delays learning.
@@ -48,8 +49,8 @@ const EVIDENCE_AFTER: Duration = Duration::from_millis(1500);
 /// For how long transactions are gathered that are old enough to be looked back at, so that many are learned from at once.
 const LOOK_BACK_EVERY: Duration = Duration::from_millis(500);
 
-/// For how long those are gathered that somebody may still be missing. Longer makes fewer and longer announcements, and
-/// leaves whoever was missed by chance without for longer.
+/// For how long announcements wait for a ride of those that somebody may still be missing. Longer makes fewer and longer
+/// ones, and leaves whoever was missed by chance without for longer.
 const MISSED_DELAY: Duration = Duration::from_millis(1500);
 
 /// While a transaction's way is new, neighbours that are not pushed it are told of it at once if a push is more likely
@@ -64,17 +65,15 @@ const ANNOUNCED_TO: usize = 1;
 const ANNOUNCED_TO_ANY: usize = 1;
 
 /// Where ways are known an announcement is hardly ever answered, but costs both nodes a wake-up, as much as a push does.
-/// So what was passed on such ways is gathered for so long and then told to [`ROUND_TARGETS`] neighbours drawn at random,
-/// as in rounds of lpbcast (Eugster et al. 2003). Against announcing each at once to two, real nodes take four fifths of the
-/// CPU time at 20 transactions per second, with the last node of a settled network as early as before.
+/// So what was passed on such ways is gathered for so long, in rounds as in lpbcast (Eugster et al. 2003), then rides with
+/// the next pushes to [`ROUND_TARGETS`] neighbours, and is after one round more told to neighbours drawn at random where
+/// too few pushes came. Shorter tells neighbours what they are about to be pushed by others, longer delays those that
+/// nobody pushed to.
 const ROUND: Duration = Duration::from_millis(250);
 
 /// See [`ROUND`]. With 3 of some 14 by each neighbour, one that nobody pushed to is told within a round in 19 of 20
-/// cases; more make that surer and cost a wake-up more at both ends each round.
-const ROUND_TARGETS: usize = 3;
-
-/// Announcements kept for a neighbour that is not draining its queue; the oldest give way.
-const MAX_LAZY: usize = 16 * 1024;
+/// cases; more make that surer and cost bytes.
+const ROUND_TARGETS: u32 = 3;
 
 /// Transactions longer than this, in bytes, are wanted once only: a backup copy would cost more than a rare wait for a
 /// pull.
@@ -102,14 +101,13 @@ pub(super) struct Gossip {
     epoch_ends: Time,
     /// When silence about pushes becomes evidence, in order of time.
     evidence: VecDeque<(Time, ShortId)>,
-    announce_at: Option<Time>,
-    /// Transactions to announce when the round ends.
+    /// When the first neighbour's mail is due, or before.
+    mail_at: Option<Time>,
+    /// Transactions of this round.
     round: Vec<ShortId>,
+    /// Those of the last one that fewer than [`ROUND_TARGETS`] neighbours were told of.
+    last_round: Vec<ShortId>,
     round_at: Option<Time>,
-    /// Transactions to announce then to all that are not known to have them.
-    missed: Vec<ShortId>,
-    missed_at: Option<Time>,
-    prune_at: Option<Time>,
 }
 
 impl Gossip {
@@ -124,12 +122,10 @@ impl Gossip {
             own_labels: rng.random(),
             epoch_ends: Time::ZERO + LABEL_EPOCH,
             evidence: VecDeque::new(),
-            announce_at: None,
+            mail_at: None,
             round: Vec::new(),
+            last_round: Vec::new(),
             round_at: None,
-            missed: Vec::new(),
-            missed_at: None,
-            prune_at: None,
         }
     }
 
@@ -164,8 +160,8 @@ impl Gossip {
                 let late = now - entry.since > BACKUP_WITHIN;
                 let spare = entry.copies > wanted || (late && self.routes.is_dependable(entry.path));
                 if spare && !pulled {
-                    link.prunes.push(id);
-                    self.prune_at.get_or_insert(now + PRUNE_DELAY);
+                    link.mail.prune(id, now + PRUNE_DELAY);
+                    note(&mut self.mail_at, now + PRUNE_DELAY);
                 }
                 self.routes.came_later(path);
             }
@@ -198,7 +194,7 @@ impl Gossip {
         let estimates = self.routes.estimate(entry.path);
         let message = Message::Push { labels: onward(entry.path, &self.labels, self.own_labels), tx: (**tx).clone() };
         let worth = if self.outage.is_on(now) { WORTH_IN_OUTAGE } else { WORTH };
-        let mut rest = Vec::new();
+        let (mut pushed, mut rest) = (Mask::default(), Vec::new());
         for (peer, link) in peers.iter_mut().filter(|(_, link)| link.is_ready()) {
             if entry.holders.contains(link.slot) {
                 continue;
@@ -206,12 +202,16 @@ impl Gossip {
             if estimates.of(link.slot) <= worth {
                 rest.push((*peer, estimates.of(link.slot)));
             } else if link.congested {
-                announce(link, id);
+                link.mail.announce(id, now);
             } else {
-                entry.holders.insert(link.slot);
-                entry.pushed.insert(link.slot);
-                out(Output::Send { peer: *peer, message: message.clone() });
+                pushed.insert(link.slot);
             }
+        }
+        entry.holders.insert_all(pushed);
+        entry.pushed.insert_all(pushed);
+        for (peer, link) in peers.iter_mut().filter(|(_, link)| pushed.contains(link.slot)) {
+            out(Output::Send { peer: *peer, message: message.clone() });
+            self.send_mail(*peer, link, out);
         }
         if estimates.way_is_known {
             self.round.push(id);
@@ -222,8 +222,8 @@ impl Gossip {
             let (likely, others) = rest.split_at(above.max(ANNOUNCED_TO).min(rest.len()));
             for (peer, _) in likely.iter().chain(others.sample(rng, ANNOUNCED_TO_ANY)) {
                 if let Some(link) = peers.get_mut(peer) {
-                    announce(link, id);
-                    self.announce_at.get_or_insert(now + BATCH_DELAY);
+                    link.mail.announce(id, now + BATCH_DELAY);
+                    note(&mut self.mail_at, now + BATCH_DELAY);
                 }
             }
         }
@@ -312,24 +312,18 @@ impl Gossip {
         rng: &mut impl Rng,
         out: &mut impl FnMut(Output),
     ) -> Vec<Failover> {
-        self.look_back(now);
-        self.announce_missed(now, peers);
+        self.look_back(now, peers);
         self.end_round(now, peers, rng);
         if now >= self.epoch_ends {
             self.epoch_ends = now + LABEL_EPOCH;
             (self.labels, self.own_labels) = (rng.random(), rng.random());
         }
-        let announce = self.announce_at.take_if(|at| *at <= now).is_some();
-        let prune = self.prune_at.take_if(|at| *at <= now).is_some();
-        if announce || prune {
+        if self.mail_at.take_if(|at| *at <= now).is_some() {
             for (peer, link) in peers.iter_mut().filter(|(_, link)| link.is_ready() && !link.congested) {
-                if announce {
-                    self.flush(*peer, link, out);
-                }
-                if prune {
-                    for ids in BoundedVec::chunks(&std::mem::take(&mut link.prunes)) {
-                        out(Output::Send { peer: *peer, message: Message::Prune(ids) });
-                    }
+                match link.mail.due() {
+                    Some(due) if due <= now => self.send_mail(*peer, link, out),
+                    Some(due) => note(&mut self.mail_at, due),
+                    None => {}
                 }
             }
         }
@@ -341,35 +335,38 @@ impl Gossip {
     /// A neighbour's queue drained: tells it what was held back.
     pub(super) fn decongested(&mut self, peer: NodeId, peers: &mut Peers, out: &mut impl FnMut(Output)) {
         if let Some(link) = peers.get_mut(&peer) {
-            self.flush(peer, link, out);
+            self.send_mail(peer, link, out);
         }
     }
 
     /// When [`Self::timeout`] next has work that cannot wait for something else to happen.
     pub(super) fn deadline(&self) -> Option<Time> {
-        [self.announce_at, self.round_at, self.missed_at, self.prune_at, self.look_back_at(), self.fetch.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.mail_at, self.round_at, self.look_back_at(), self.fetch.deadline()].into_iter().flatten().min()
     }
 
-    /// Tells some neighbours what was passed on by known ways since the last round.
+    /// Tells some neighbours what was passed on by known ways and found too few rides.
     fn end_round(&mut self, now: Time, peers: &mut Peers, rng: &mut impl Rng) {
         if self.round_at.take_if(|at| *at <= now).is_none() {
             return;
         }
-        let round = std::mem::take(&mut self.round);
+        let ended = std::mem::replace(&mut self.last_round, std::mem::take(&mut self.round));
+        if !self.last_round.is_empty() {
+            self.round_at = Some(now + ROUND);
+        }
+        if ended.is_empty() {
+            return;
+        }
         let ready = peers.iter_mut().map(|(_, link)| link).filter(|link| link.is_ready());
-        for link in ready.sample(rng, ROUND_TARGETS) {
-            // What the neighbour has by now is left out when announcements are sent.
-            round.iter().for_each(|id| announce(link, *id));
-            self.announce_at = Some(now);
+        for link in ready.sample(rng, ROUND_TARGETS as usize) {
+            // What the neighbour has by now is left out when its mail is sent.
+            ended.iter().for_each(|id| link.mail.announce(*id, now));
+            note(&mut self.mail_at, now);
         }
     }
 
     /// Some time after it was passed on: whoever was pushed to and did not object needed it, and whoever is still not
-    /// known to have it is told of it, so that nobody is left out by chance.
-    fn look_back(&mut self, now: Time) {
+    /// known to have it, or to be told of it, is told, so that nobody is left out by chance.
+    fn look_back(&mut self, now: Time, peers: &mut Peers) {
         if self.look_back_at().is_none_or(|at| at > now) {
             return;
         }
@@ -379,36 +376,36 @@ impl Gossip {
             self.evidence.pop_front();
             let Some(entry) = self.seen.get(id) else { continue };
             self.routes.learn(entry.path, std::mem::take(&mut entry.pushed), true);
-            self.missed.push(id);
-            self.missed_at.get_or_insert(now + MISSED_DELAY);
+            for (_, link) in peers.iter_mut().filter(|(_, link)| link.is_ready() && !entry.is_informed(link.slot)) {
+                link.mail.announce(id, now + MISSED_DELAY);
+                note(&mut self.mail_at, now + MISSED_DELAY);
+            }
         }
-    }
-
-    /// Tells all that are not known to have what was looked back at.
-    fn announce_missed(&mut self, now: Time, peers: &mut Peers) {
-        if self.missed_at.take_if(|at| *at <= now).is_none() {
-            return;
-        }
-        let missed = std::mem::take(&mut self.missed);
-        for (_, link) in peers.iter_mut().filter(|(_, link)| link.is_ready()) {
-            // What the neighbour has is left out when announcements are sent.
-            missed.iter().for_each(|id| announce(link, *id));
-        }
-        self.announce_at = Some(now);
     }
 
     fn look_back_at(&self) -> Option<Time> {
         self.evidence.front().map(|(at, _)| *at + LOOK_BACK_EVERY)
     }
 
-    fn flush(&mut self, peer: NodeId, link: &mut Link, out: &mut impl FnMut(Output)) {
-        // Some may have come from that very neighbour meanwhile.
+    /// Sends a neighbour its mail, and what the last round has for it.
+    fn send_mail(&mut self, peer: NodeId, link: &mut Link, out: &mut impl FnMut(Output)) {
         let slot = link.slot;
-        link.lazy.retain(|id| !self.seen.get(*id).is_some_and(|entry| entry.holders.contains(slot)));
-        for ids in BoundedVec::chunks(link.lazy.make_contiguous()) {
+        let (mut ids, prunes) = link.mail.take();
+        // Some may have come from that very neighbour meanwhile.
+        ids.retain(|id| self.seen.get(*id).is_none_or(|entry| entry.inform(slot)));
+        self.last_round.retain(|id| {
+            let Some(entry) = self.seen.get(*id) else { return false };
+            if entry.inform(slot) {
+                ids.push(*id);
+            }
+            entry.told.len() < ROUND_TARGETS
+        });
+        for ids in BoundedVec::chunks(&ids) {
             out(Output::Send { peer, message: Message::IHave(ids) });
         }
-        link.lazy.clear();
+        for ids in BoundedVec::chunks(&prunes) {
+            out(Output::Send { peer, message: Message::Prune(ids) });
+        }
     }
 }
 
@@ -420,11 +417,9 @@ fn onward(path: Path, labels: &[u8; MAX_LINKS], own: Labels) -> Labels {
     }
 }
 
-fn announce(link: &mut Link, id: ShortId) {
-    if link.lazy.len() >= MAX_LAZY {
-        link.lazy.pop_front();
-    }
-    link.lazy.push_back(id);
+/// Keeps the earlier of two times.
+fn note(earliest: &mut Option<Time>, at: Time) {
+    *earliest = Some(earliest.map_or(at, |known| known.min(at)));
 }
 
 fn ask_next(failovers: &[Failover], out: &mut impl FnMut(Output)) {

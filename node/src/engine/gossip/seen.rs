@@ -35,6 +35,8 @@ pub(super) struct Entry {
     fate: Fate,
     /// Neighbours known to have it.
     pub(super) holders: Mask,
+    /// Neighbours it was announced to.
+    pub(super) told: Mask,
     /// Neighbours it was pushed to unasked, while it is open whether they needed it.
     pub(super) pushed: Mask,
     /// The way of the first copy.
@@ -43,6 +45,22 @@ pub(super) struct Entry {
     pub(super) since: Time,
     /// Copies that came, the first included.
     pub(super) copies: u8,
+}
+
+impl Entry {
+    /// Whether a neighbour has it or was told of it.
+    pub(super) fn is_informed(&self, slot: u8) -> bool {
+        self.holders.contains(slot) || self.told.contains(slot)
+    }
+
+    /// Notes that a neighbour is told of it. Whether that is news to it.
+    pub(super) fn inform(&mut self, slot: u8) -> bool {
+        let news = !self.is_informed(slot);
+        if news {
+            self.told.insert(slot);
+        }
+        news
+    }
 }
 
 /// What to do with a copy that came in.
@@ -74,6 +92,7 @@ impl Seen {
         let entry = self.0.get_or_insert_mut(id, || Entry {
             fate: Fate::RefusedUntil(now),
             holders: Mask::default(),
+            told: Mask::default(),
             pushed: Mask::default(),
             path,
             since: now,
@@ -127,6 +146,7 @@ impl Seen {
     pub(super) fn link_lost(&mut self, slot: u8) {
         for (_, entry) in self.0.iter_mut() {
             entry.holders.remove(slot);
+            entry.told.remove(slot);
             entry.pushed.remove(slot);
             if entry.path.ingress == slot {
                 entry.path.ingress = super::routes::LOST;
