@@ -54,6 +54,9 @@ pub(super) struct Behaviour {
     local: NodeId,
     counters: Arc<Counters>,
     connections: HashMap<NodeId, Connection>,
+    /// The peer of each connection in use: what comes in is looked up by connection, as making a node id out of a peer id
+    /// takes microseconds of arithmetic on the curve.
+    peers: HashMap<ConnectionId, NodeId>,
     /// Queues of connections that are being set up.
     fresh: HashMap<ConnectionId, Outbox>,
     events: VecDeque<ToSwarm<Event, std::convert::Infallible>>,
@@ -66,6 +69,7 @@ impl Behaviour {
             local,
             counters,
             connections: HashMap::new(),
+            peers: HashMap::new(),
             fresh: HashMap::new(),
             events: VecDeque::new(),
             closing: FuturesUnordered::new(),
@@ -126,15 +130,18 @@ impl Behaviour {
                 return self.drop_connection(&peer, id);
             }
             let old = old.id;
+            self.peers.remove(&old);
             self.drop_connection(&peer, old);
             self.tell(Event::Disconnected { peer });
         }
         self.connections.insert(peer, connection);
+        self.peers.insert(id, peer);
         self.tell(Event::Connected { peer, direction });
     }
 
-    fn closed(&mut self, peer: NodeId, id: ConnectionId) {
-        if self.connections.get(&peer).is_some_and(|connection| connection.id == id) {
+    fn closed(&mut self, id: ConnectionId) {
+        self.fresh.remove(&id);
+        if let Some(peer) = self.peers.remove(&id) {
             self.connections.remove(&peer);
             self.tell(Event::Disconnected { peer });
         }
@@ -174,12 +181,7 @@ impl NetworkBehaviour for Behaviour {
                     self.established(peer, connection_id, direction);
                 }
             }
-            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. }) => {
-                self.fresh.remove(&connection_id);
-                if let Ok(peer) = identity::node_id(&peer_id) {
-                    self.closed(peer, connection_id);
-                }
-            }
+            FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) => self.closed(connection_id),
             FromSwarm::DialFailure(DialFailure { peer_id, error, .. })
                 if !matches!(error, DialError::DialPeerConditionFalse(_)) =>
             {
@@ -190,11 +192,9 @@ impl NetworkBehaviour for Behaviour {
         }
     }
 
-    fn on_connection_handler_event(&mut self, peer: PeerId, id: ConnectionId, event: THandlerOutEvent<Self>) {
-        let Ok(peer) = identity::node_id(&peer) else { return };
-        if self.connections.get(&peer).is_none_or(|connection| connection.id != id) {
-            return; // The loser of two connections: nothing it brings counts any more.
-        }
+    fn on_connection_handler_event(&mut self, _: PeerId, id: ConnectionId, event: THandlerOutEvent<Self>) {
+        // The loser of two connections is not in use: nothing it brings counts any more.
+        let Some(peer) = self.peers.get(&id).copied() else { return };
         match event {
             FromHandler::Received(received) => self.tell(Event::Received { peer, received }),
             FromHandler::Malformed(error) => self.tell(Event::Malformed { peer, error }),
