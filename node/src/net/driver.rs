@@ -1,6 +1,6 @@
 //! The task that joins the engine to the world: swarm events, commands, verdicts and the timer go in, outputs come out.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, pin::pin, time::Duration};
 
 use futures::StreamExt;
 use libp2p::{
@@ -56,18 +56,17 @@ impl Driver {
         let mut stop_at: Option<Instant> = None;
         let mut trace_flush = tokio::time::interval(Trace::FLUSH_EVERY);
         trace_flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // One timer for all of the engine's: making one anew for each event costs more than most events do.
+        let mut timer = pin!(sleep_until(Instant::now()));
         loop {
             self.carry_out();
             if stop_at.is_some() && self.swarm.behaviour().starling.len() == 0 {
                 break;
             }
             let timeout = self.engine.poll_timeout().map(|time| Instant::from_std(self.clock.instant(time)));
-            let timer = async {
-                match timeout {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
+            if let Some(at) = timeout.filter(|at| *at != timer.deadline()) {
+                timer.as_mut().reset(at);
+            }
             tokio::select! {
                 event = self.swarm.select_next_some() => self.swarm_event(event),
                 answers = self.verifier.next() => {
@@ -82,7 +81,7 @@ impl Driver {
                     }
                     Some(command) => self.command(command),
                 },
-                () = timer => self.handle(Input::Timeout),
+                () = &mut timer, if timeout.is_some() => self.handle(Input::Timeout),
                 _ = trace_flush.tick() => self.trace.flush(),
                 () = async { sleep_until(stop_at.unwrap_or_else(Instant::now)).await }, if stop_at.is_some() => break,
             }
