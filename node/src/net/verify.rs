@@ -1,7 +1,8 @@
 //! Checking signatures on all cores, off the swarm's task.
 //!
 //! While a checker is busy what comes gathers, and the next one to be free takes it as one batch: batches form by
-//! themselves under load, and an idle node checks at once.
+//! themselves under load. A transaction that comes alone is checked on the spot, as waking another thread and being woken
+//! by it costs as much as the check, for a small share of the task's time at most.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -23,6 +24,10 @@ const MAX_BATCH: usize = 64;
 /// How long a peer that spoiled a batch is checked apart from the others.
 const SUSPICION: Duration = Duration::from_secs(60);
 
+/// A check on the spot is followed by none for so many times as long as it took: it takes at most that share of the time
+/// of the task that has the network to look after.
+const REST: u32 = 9;
+
 /// The answer for one item.
 pub type Answer = (Source, Result<Verified, (Unverified, SignatureError)>);
 
@@ -34,6 +39,10 @@ pub struct Verifier {
     waiting_suspect: VecDeque<(Source, Unverified)>,
     suspects: BTreeMap<NodeId, Instant>,
     at_work: JoinSet<Vec<Answer>>,
+    /// Answers of checks on the spot.
+    done: Vec<Answer>,
+    /// When the next may be.
+    rested: Instant,
     cores: usize,
     rng: ChaCha20Rng,
 }
@@ -46,6 +55,8 @@ impl Verifier {
             waiting_suspect: VecDeque::new(),
             suspects: BTreeMap::new(),
             at_work: JoinSet::new(),
+            done: Vec::new(),
+            rested: Instant::now(),
             cores: std::thread::available_parallelism().map_or(1, NonZero::get),
             rng: ChaCha20Rng::from_seed(seed),
         }
@@ -58,8 +69,11 @@ impl Verifier {
         queue.push_back((source, item));
     }
 
-    /// Gives idle checkers what waits.
+    /// Gives idle checkers what waits, or checks it here.
     pub fn start(&mut self) {
+        if self.at_work.is_empty() && self.waiting.len() == 1 && self.waiting_suspect.is_empty() {
+            self.check_here();
+        }
         while self.at_work.len() < self.cores {
             // A suspect's items come last and at most one batch of them runs at a time with others waiting.
             let queue = if self.waiting.is_empty() { &mut self.waiting_suspect } else { &mut self.waiting };
@@ -74,8 +88,22 @@ impl Verifier {
         }
     }
 
+    fn check_here(&mut self) {
+        let start = Instant::now();
+        if start >= self.rested {
+            let item = self.waiting.drain(..).collect();
+            self.done.extend(check(item, ChaCha20Rng::from_rng(&mut self.rng)));
+            self.rested = Instant::now() + start.elapsed() * REST;
+        }
+    }
+
     /// Waits for the next answers; pending for ever while nothing is at work. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Vec<Answer> {
+        if !self.done.is_empty() {
+            let answers = std::mem::take(&mut self.done);
+            self.note_suspects(&answers);
+            return answers;
+        }
         match self.at_work.join_next().await {
             Some(Ok(answers)) => {
                 self.note_suspects(&answers);
@@ -108,4 +136,75 @@ fn check(batch: Vec<(Source, Unverified)>, rng: ChaCha20Rng) -> Vec<Answer> {
         .zip(verdicts)
         .map(|((source, item), verdict)| (source, verdict.map_err(|error| (item, error))))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use starling_wire::{AccountId, NetworkId, SecretKey, SignedTx, Transaction};
+
+    use super::*;
+    use crate::engine::Ticket;
+
+    fn tx(nonce: u64) -> SignedTx {
+        let key = SecretKey::from_seed(&[7; 32]);
+        let (network, recipient) = (NetworkId(7), AccountId([1; 32]));
+        let fields = Transaction {
+            network,
+            sender: key.account(),
+            recipient,
+            nonce,
+            amount: 1,
+            fee: 500,
+            valid_until: None,
+            payload: vec![].into(),
+        };
+        fields.sign(&key).unwrap()
+    }
+
+    fn forged() -> SignedTx {
+        let mut bytes = tx(0).bytes().to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        SignedTx::decode(&bytes).unwrap()
+    }
+
+    #[tokio::test]
+    async fn one_alone_is_checked_at_once_and_many_by_others() {
+        let mut verifier = Verifier::new([1; 32]);
+        verifier.push(Source::Local(Ticket(0)), Unverified::Tx(tx(0)));
+        verifier.start();
+        let answers = verifier.next().now_or_never().expect("checked on the spot");
+        assert!(matches!(answers[..], [(Source::Local(Ticket(0)), Ok(_))]));
+        for nonce in 1..200 {
+            verifier.push(Source::Local(Ticket(nonce)), Unverified::Tx(tx(nonce)));
+        }
+        let mut answered = Vec::new();
+        while answered.len() < 199 {
+            verifier.start();
+            assert!(verifier.at_work.len() <= verifier.cores);
+            let answers = verifier.next().await;
+            assert!((1..=MAX_BATCH).contains(&answers.len()));
+            answered.extend(answers);
+        }
+        assert!(answered.iter().all(|(_, verdict)| verdict.is_ok()));
+        assert!(verifier.next().now_or_never().is_none(), "nothing is left");
+    }
+
+    #[tokio::test]
+    async fn who_sends_a_forgery_is_checked_apart() {
+        let mut verifier = Verifier::new([1; 32]);
+        let (bad, good) = (NodeId([1; 32]), NodeId([2; 32]));
+        verifier.push(Source::Peer(bad), Unverified::Tx(forged()));
+        verifier.start();
+        assert!(matches!(verifier.next().await[..], [(_, Err((Unverified::Tx(_), _)))]));
+        verifier.push(Source::Peer(bad), Unverified::Tx(tx(1)));
+        verifier.push(Source::Peer(good), Unverified::Tx(tx(2)));
+        assert_eq!((verifier.waiting.len(), verifier.waiting_suspect.len()), (1, 1));
+        verifier.start();
+        for _ in 0..2 {
+            let answers = verifier.next().await;
+            assert!(matches!(answers[..], [(Source::Peer(_), Ok(_))]), "two batches of one");
+            verifier.start();
+        }
+    }
 }
