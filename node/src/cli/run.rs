@@ -51,7 +51,9 @@ pub(super) fn run<S: State>(options: RunOptions, start: impl Start<S>) -> Result
         None => default_data_dir().map_err(|error| Failure::new(Kind::Usage, error))?,
     };
     let (dir, config) = prepare(&options, &dir)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // One thread for the network and the engine, which is one task, and others for signatures. More would hand every message
+    // from thread to thread, which costs more than what there is to do for it.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("starling")
         .build()
