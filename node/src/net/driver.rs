@@ -22,7 +22,7 @@ use super::{
     handler::Received,
     identity,
     trace::{Clock, Trace},
-    verify::Verifier,
+    verify::{Answer, Verifier},
 };
 use crate::engine::{Engine, Event, Input, Output, Ticket};
 
@@ -69,11 +69,7 @@ impl Driver {
             }
             tokio::select! {
                 event = self.swarm.select_next_some() => self.swarm_event(event),
-                answers = self.verifier.next() => {
-                    for (source, verdict) in answers {
-                        self.handle(Input::Verified { source, verdict });
-                    }
-                }
+                answers = self.verifier.next() => self.verified(answers),
                 command = self.commands.recv(), if stop_at.is_none() => match command {
                     Some(Command::Shutdown) | None => {
                         stop_at = Some(Instant::now() + SHUTDOWN_TIMEOUT);
@@ -147,7 +143,24 @@ impl Driver {
         }
     }
 
+    fn verified(&mut self, answers: Vec<Answer>) {
+        for (source, verdict) in answers {
+            self.handle(Input::Verified { source, verdict });
+        }
+    }
+
     fn carry_out(&mut self) {
+        loop {
+            self.outputs();
+            let answers = self.verifier.start();
+            if answers.is_empty() {
+                return;
+            }
+            self.verified(answers);
+        }
+    }
+
+    fn outputs(&mut self) {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Send { peer, message } => self.send(&peer, &message),
@@ -175,7 +188,6 @@ impl Driver {
                 Output::Event(event) => self.event(event),
             }
         }
-        self.verifier.start();
     }
 
     fn send(&mut self, peer: &NodeId, message: &Message) {

@@ -39,9 +39,7 @@ pub struct Verifier {
     waiting_suspect: VecDeque<(Source, Unverified)>,
     suspects: BTreeMap<NodeId, Instant>,
     at_work: JoinSet<Vec<Answer>>,
-    /// Answers of checks on the spot.
-    done: Vec<Answer>,
-    /// When the next may be.
+    /// When the next check on the spot may be.
     rested: Instant,
     cores: usize,
     rng: ChaCha20Rng,
@@ -55,7 +53,6 @@ impl Verifier {
             waiting_suspect: VecDeque::new(),
             suspects: BTreeMap::new(),
             at_work: JoinSet::new(),
-            done: Vec::new(),
             rested: Instant::now(),
             cores: std::thread::available_parallelism().map_or(1, NonZero::get),
             rng: ChaCha20Rng::from_seed(seed),
@@ -69,16 +66,21 @@ impl Verifier {
         queue.push_back((source, item));
     }
 
-    /// Gives idle checkers what waits, or checks it here.
-    pub fn start(&mut self) {
-        if self.at_work.is_empty() && self.waiting.len() == 1 && self.waiting_suspect.is_empty() {
-            self.check_here();
+    /// Gives idle checkers what waits. What it checks on the spot instead it answers at once.
+    #[must_use]
+    pub fn start(&mut self) -> Vec<Answer> {
+        let now = Instant::now();
+        if self.waiting.len() == 1 && self.waiting_suspect.is_empty() && self.at_work.is_empty() && self.rested <= now {
+            let answers = check(self.waiting.drain(..).collect(), ChaCha20Rng::from_rng(&mut self.rng));
+            self.rested = Instant::now() + now.elapsed() * REST;
+            self.note_suspects(&answers);
+            return answers;
         }
         while self.at_work.len() < self.cores {
             // A suspect's items come last and at most one batch of them runs at a time with others waiting.
             let queue = if self.waiting.is_empty() { &mut self.waiting_suspect } else { &mut self.waiting };
             if queue.is_empty() {
-                return;
+                break;
             }
             let free = self.cores - self.at_work.len();
             let share = queue.len().div_ceil(free).min(MAX_BATCH);
@@ -86,24 +88,11 @@ impl Verifier {
             let rng = ChaCha20Rng::from_rng(&mut self.rng);
             self.at_work.spawn_blocking(move || check(batch, rng));
         }
-    }
-
-    fn check_here(&mut self) {
-        let start = Instant::now();
-        if start >= self.rested {
-            let item = self.waiting.drain(..).collect();
-            self.done.extend(check(item, ChaCha20Rng::from_rng(&mut self.rng)));
-            self.rested = Instant::now() + start.elapsed() * REST;
-        }
+        Vec::new()
     }
 
     /// Waits for the next answers; pending for ever while nothing is at work. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Vec<Answer> {
-        if !self.done.is_empty() {
-            let answers = std::mem::take(&mut self.done);
-            self.note_suspects(&answers);
-            return answers;
-        }
         match self.at_work.join_next().await {
             Some(Ok(answers)) => {
                 self.note_suspects(&answers);
@@ -172,17 +161,18 @@ mod tests {
     async fn one_alone_is_checked_at_once_and_many_by_others() {
         let mut verifier = Verifier::new([1; 32]);
         verifier.push(Source::Local(Ticket(0)), Unverified::Tx(tx(0)));
-        verifier.start();
-        let answers = verifier.next().now_or_never().expect("checked on the spot");
-        assert!(matches!(answers[..], [(Source::Local(Ticket(0)), Ok(_))]));
+        assert!(matches!(verifier.start()[..], [(Source::Local(Ticket(0)), Ok(_))]));
         for nonce in 1..200 {
             verifier.push(Source::Local(Ticket(nonce)), Unverified::Tx(tx(nonce)));
         }
         let mut answered = Vec::new();
         while answered.len() < 199 {
-            verifier.start();
+            answered.extend(verifier.start());
             assert!(verifier.at_work.len() <= verifier.cores);
-            let answers = verifier.next().await;
+            let Some(answers) = verifier.next().now_or_never() else {
+                tokio::task::yield_now().await;
+                continue;
+            };
             assert!((1..=MAX_BATCH).contains(&answers.len()));
             answered.extend(answers);
         }
@@ -195,16 +185,14 @@ mod tests {
         let mut verifier = Verifier::new([1; 32]);
         let (bad, good) = (NodeId([1; 32]), NodeId([2; 32]));
         verifier.push(Source::Peer(bad), Unverified::Tx(forged()));
-        verifier.start();
-        assert!(matches!(verifier.next().await[..], [(_, Err((Unverified::Tx(_), _)))]));
+        assert!(matches!(verifier.start()[..], [(_, Err((Unverified::Tx(_), _)))]));
         verifier.push(Source::Peer(bad), Unverified::Tx(tx(1)));
         verifier.push(Source::Peer(good), Unverified::Tx(tx(2)));
         assert_eq!((verifier.waiting.len(), verifier.waiting_suspect.len()), (1, 1));
-        verifier.start();
         for _ in 0..2 {
+            assert!(verifier.start().is_empty());
             let answers = verifier.next().await;
             assert!(matches!(answers[..], [(Source::Peer(_), Ok(_))]), "two batches of one");
-            verifier.start();
         }
     }
 }

@@ -14,7 +14,7 @@ use libp2p::{
 };
 use starling_node::{
     engine::{Direction, Source},
-    net::{BaseEvent, Clock, Command, StartError, Trace, Verifier, random_seed},
+    net::{Answer, BaseEvent, Clock, Command, StartError, Trace, Verifier, random_seed},
 };
 use starling_wire::Unverified;
 use tokio::{
@@ -63,12 +63,7 @@ impl Driver {
         while stop_at.is_none() || self.node.swarm.connected_peers().next().is_some() {
             tokio::select! {
                 event = self.node.swarm.select_next_some() => self.swarm_event(event),
-                answers = self.verifier.next() => {
-                    for answer in answers {
-                        let admitted = self.node.verified(self.clock.now(), answer);
-                        self.admitted(admitted);
-                    }
-                }
+                answers = self.verifier.next() => self.verified(answers),
                 command = self.commands.recv(), if stop_at.is_none() => match command {
                     Some(Command::Shutdown) | None => {
                         stop_at = Some(Instant::now() + SHUTDOWN_TIMEOUT);
@@ -79,7 +74,8 @@ impl Driver {
                 _ = tick.tick() => self.tick(stop_at.is_some()),
                 () = sleep_until(stop_at.unwrap_or_else(Instant::now)), if stop_at.is_some() => break,
             }
-            self.verifier.start();
+            let answers = self.verifier.start();
+            self.verified(answers);
         }
         self.trace.flush();
     }
@@ -142,6 +138,13 @@ impl Driver {
     fn verify(&mut self, item: Option<(Source, Unverified)>) {
         if let Some((source, item)) = item {
             self.verifier.push(source, item);
+        }
+    }
+
+    fn verified(&mut self, answers: Vec<Answer>) {
+        for answer in answers {
+            let admitted = self.node.verified(self.clock.now(), answer);
+            self.admitted(admitted);
         }
     }
 
