@@ -1,56 +1,25 @@
 //! Checks of one transaction: against the rules of the network, which need nothing else, and against its sender's
 //! account. What depends on the rest of the pool is in [`crate::pool`].
 
+use std::time::Duration;
+
 use starling_wire::{NetworkId, SignedTx};
 
-use crate::{
-    error::{ApplyReason, Rejection},
-    genesis::Limits,
-    ledger::Account,
-    ordering::FeeRate,
-};
-
-/// A breach of what all nodes of the network agree on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Breach {
-    WrongNetwork { expected: NetworkId, found: NetworkId },
-    TooLarge { bytes: usize, max: usize },
-    FeeTooLow { fee: u64, required: u64 },
-}
-
-impl From<Breach> for Rejection {
-    fn from(breach: Breach) -> Self {
-        match breach {
-            Breach::WrongNetwork { expected, found } => Self::WrongNetwork { expected, found },
-            Breach::TooLarge { bytes, max } => Self::TooLarge { bytes, max },
-            Breach::FeeTooLow { fee, required } => Self::FeeTooLow { fee, required },
-        }
-    }
-}
-
-impl From<Breach> for ApplyReason {
-    fn from(breach: Breach) -> Self {
-        match breach {
-            Breach::WrongNetwork { expected, found } => Self::WrongNetwork { expected, found },
-            Breach::TooLarge { bytes, max } => Self::TooLarge { bytes, max },
-            Breach::FeeTooLow { fee, required } => Self::FeeTooLow { fee, required },
-        }
-    }
-}
+use crate::{error::Rejection, genesis::Limits, ledger::Account, ordering::FeeRate};
 
 /// What holds at any time and on every node: network, length and minimum fee.
-pub(crate) fn network_rules(tx: &SignedTx, network: NetworkId, limits: &Limits) -> Result<(), Breach> {
+pub(crate) fn network_rules(tx: &SignedTx, network: NetworkId, limits: &Limits) -> Result<(), Rejection> {
     let (fields, bytes) = (tx.transaction(), tx.bytes().len());
     if fields.network != network {
-        return Err(Breach::WrongNetwork { expected: network, found: fields.network });
+        return Err(Rejection::WrongNetwork { expected: network, found: fields.network });
     }
     let max = limits.max_tx_bytes as usize;
     if bytes > max {
-        return Err(Breach::TooLarge { bytes, max });
+        return Err(Rejection::TooLarge { bytes, max });
     }
     let required = limits.min_fee_per_byte.saturating_mul(bytes as u64);
     if fields.fee < required {
-        return Err(Breach::FeeTooLow { fee: fields.fee, required });
+        return Err(Rejection::FeeTooLow { fee: fields.fee, required });
     }
     Ok(())
 }
@@ -87,6 +56,14 @@ pub(crate) fn replacement(tx: &SignedTx, old: FeeRate, percent: u64) -> Result<(
     Ok(())
 }
 
+/// Whether as much may be replaced at once as the transaction would replace; `wait` is what its sender's budget says.
+pub(crate) fn budget(wait: Option<Duration>) -> Result<(), Rejection> {
+    match wait {
+        Some(Duration::ZERO) => Ok(()),
+        wait => Err(Rejection::ReplacedTooOften { wait: wait.unwrap_or(Duration::MAX) }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,9 +76,9 @@ mod tests {
         let limits = Limits { min_fee_per_byte: 3, max_tx_bytes: TX_OVERHEAD as u32 + 1, ..Limits::default() };
         let least = 3 * TX_OVERHEAD as u64;
         assert_eq!(network_rules(&wallet.tx(0, least), NETWORK, &limits), Ok(()));
-        let cheap = Breach::FeeTooLow { fee: least - 1, required: least };
+        let cheap = Rejection::FeeTooLow { fee: least - 1, required: least };
         assert_eq!(network_rules(&wallet.tx(0, least - 1), NETWORK, &limits), Err(cheap));
-        let other = Breach::WrongNetwork { expected: NetworkId(9), found: NETWORK };
+        let other = Rejection::WrongNetwork { expected: NetworkId(9), found: NETWORK };
         assert_eq!(network_rules(&wallet.tx(0, least), NetworkId(9), &limits), Err(other));
         let long = |bytes: usize| {
             let mut fields = wallet.fields(0, 10 * least);
@@ -109,7 +86,7 @@ mod tests {
             wallet.sign(fields)
         };
         assert_eq!(network_rules(&long(1), NETWORK, &limits), Ok(()));
-        let large = Breach::TooLarge { bytes: TX_OVERHEAD + 2, max: TX_OVERHEAD + 1 };
+        let large = Rejection::TooLarge { bytes: TX_OVERHEAD + 2, max: TX_OVERHEAD + 1 };
         assert_eq!(network_rules(&long(2), NETWORK, &limits), Err(large));
     }
 

@@ -1,5 +1,7 @@
 //! Why a transaction, a block or a genesis was refused, in words for people and names for metrics.
 
+use std::time::Duration;
+
 use starling_wire::{AccountId, NetworkId, SignatureError, TxId};
 use thiserror::Error;
 
@@ -85,6 +87,27 @@ pub enum Rejection {
         /// The most a sender may have.
         max: usize,
     },
+    /// The sender's transactions in the pool would have too many bytes.
+    #[error("the sender's transactions in the pool may have {max} bytes; wait for some to be included")]
+    SenderBytes {
+        /// The most a sender's may have together.
+        max: usize,
+    },
+    /// So much was replaced lately, of the sender's or by the peer that brought this, that no more may be now.
+    #[error("too many transactions were replaced lately; wait {} s, or for a block to include the one with this nonce",
+        wait.as_secs() + 1)]
+    ReplacedTooOften {
+        /// How long until it may be replaced.
+        wait: Duration,
+    },
+    /// The application that runs the node refuses it.
+    #[error("the application refuses the transaction: {why}; make one that it accepts")]
+    Refused {
+        /// The application's words.
+        why: String,
+        /// Whether it would be refused at any time and by every node. Whoever relays it is then to blame.
+        for_good: bool,
+    },
     /// The pool is full of transactions that pay at least as much per byte.
     #[error("the pool is full; pay at least {required} per byte, for the sender's earlier transactions too, or wait")]
     PoolFull {
@@ -111,6 +134,9 @@ impl Rejection {
         "expired",
         "underpriced",
         "sender-limit",
+        "sender-bytes",
+        "replaced-too-often",
+        "refused",
         "pool-full",
         "gapped-pool-busy",
     ];
@@ -129,6 +155,9 @@ impl Rejection {
             Self::Expired { .. } => "expired",
             Self::Underpriced { .. } => "underpriced",
             Self::SenderLimit { .. } => "sender-limit",
+            Self::SenderBytes { .. } => "sender-bytes",
+            Self::ReplacedTooOften { .. } => "replaced-too-often",
+            Self::Refused { .. } => "refused",
             Self::PoolFull { .. } => "pool-full",
             Self::GappedPoolBusy => "gapped-pool-busy",
         }
@@ -139,6 +168,7 @@ impl Rejection {
     pub fn peer_is_to_blame(&self) -> bool {
         match self {
             Self::WrongNetwork { .. } | Self::TooLarge { .. } | Self::BadSignature(_) | Self::FeeTooLow { .. } => true,
+            Self::Refused { for_good, .. } => *for_good,
             Self::AlreadyKnown
             | Self::NonceTooLow { .. }
             | Self::NonceTooHigh { .. }
@@ -146,9 +176,17 @@ impl Rejection {
             | Self::Expired { .. }
             | Self::Underpriced { .. }
             | Self::SenderLimit { .. }
+            | Self::SenderBytes { .. }
+            | Self::ReplacedTooOften { .. }
             | Self::PoolFull { .. }
             | Self::GappedPoolBusy => false,
         }
+    }
+
+    /// Whether finding it out is dear and can never come out otherwise. What else is never valid is refused again sooner
+    /// than it could be looked up.
+    pub(crate) fn is_worth_remembering(&self) -> bool {
+        matches!(self, Self::BadSignature(_) | Self::Refused { for_good: true, .. })
     }
 }
 
@@ -171,30 +209,9 @@ pub enum ApplyReason {
         /// The most in one block.
         max: u32,
     },
-    /// It was signed for another network.
-    #[error("it is for network {found} and not {expected}")]
-    WrongNetwork {
-        /// The ledger's network.
-        expected: NetworkId,
-        /// The transaction's network.
-        found: NetworkId,
-    },
-    /// Its encoding is longer than the network allows.
-    #[error("it has {bytes} bytes and the network allows {max}")]
-    TooLarge {
-        /// Its length in bytes.
-        bytes: usize,
-        /// The longest allowed, in bytes.
-        max: usize,
-    },
-    /// Its fee is below the network's minimum for its length.
-    #[error("its fee is {fee} and the network's minimum for its length {required}")]
-    FeeTooLow {
-        /// The fee it pays.
-        fee: u64,
-        /// The least fee for its length.
-        required: u64,
-    },
+    /// It is against the rules that hold at any time: the network's, or the embedder's on top of them.
+    #[error(transparent)]
+    NotAcceptable(Rejection),
     /// The block is past the last that may include it.
     #[error("it was valid until block {valid_until} and this is block {height}")]
     Expired {
@@ -290,6 +307,9 @@ mod tests {
             Rejection::Expired { valid_until: 1, height: 2 },
             Rejection::Underpriced { fee: 1, required: 2 },
             Rejection::SenderLimit { max: 1 },
+            Rejection::SenderBytes { max: 1 },
+            Rejection::ReplacedTooOften { wait: Duration::ZERO },
+            Rejection::Refused { why: "no".into(), for_good: false },
             Rejection::PoolFull { required: 1 },
             Rejection::GappedPoolBusy,
         ];

@@ -1,14 +1,14 @@
 //! Account state: what transactions are checked against, and what blocks change.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use starling_wire::{AccountId, NetworkId, VerifiedTx};
+use starling_wire::{AccountId, NetworkId, SignedTx, VerifiedTx};
 
 use crate::{
     admission,
-    error::{ApplyError, ApplyReason},
+    error::{ApplyError, ApplyReason, Rejection},
     genesis::{Genesis, Limits},
-    sender::cost,
+    store::cost,
 };
 
 /// Domain of [`Ledger::digest`].
@@ -23,17 +23,52 @@ pub struct Account {
     pub balance: u64,
 }
 
-/// Read access to account state. It is the seam at which an embedder supplies its own.
+/// Read access to account state, and what it makes of a transaction. It is the seam at which an embedder supplies its
+/// own.
 pub trait AccountView {
     /// An account's state after the last applied block; the default for unknown accounts.
     fn account(&self, id: &AccountId) -> Account;
+
+    /// Whether a transaction is acceptable by rules beyond signature, nonce, expiry and balance, as CometBFT's `CheckTx`
+    /// asks an application. A pool asks before the signature is checked, again when it admits, and about what it has when
+    /// the sender's account changes; so the answer must be quick. Everything is acceptable unless this is written
+    /// otherwise; [`Ledger`] has the network's rules here.
+    fn check_tx(&self, _tx: &SignedTx) -> Result<(), Rejection> {
+        Ok(())
+    }
+}
+
+/// An embedder's rules on top of the network's, for a [`Ledger`]. Nodes of one network need the same ones, as blocks are
+/// held to them, too. A refusal is best a [`Rejection::Refused`].
+#[derive(Clone)]
+pub struct TxRules(Arc<dyn Fn(&SignedTx) -> Result<(), Rejection> + Send + Sync>);
+
+impl TxRules {
+    /// Rules from a function of the transaction alone.
+    pub fn new(check: impl Fn(&SignedTx) -> Result<(), Rejection> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(check))
+    }
+}
+
+impl Default for TxRules {
+    /// None.
+    fn default() -> Self {
+        Self::new(|_| Ok(()))
+    }
+}
+
+impl fmt::Debug for TxRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TxRules(..)")
+    }
 }
 
 /// The built-in account state: balances and nonces in memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Ledger {
     network: NetworkId,
     limits: Limits,
+    rules: TxRules,
     accounts: BTreeMap<AccountId, Account>,
 }
 
@@ -41,7 +76,12 @@ impl Ledger {
     /// The state before the first block.
     pub fn new(genesis: &Genesis) -> Self {
         let accounts = genesis.accounts.iter().map(|a| (a.id, Account { nonce: 0, balance: a.balance })).collect();
-        Self { network: genesis.network, limits: genesis.limits.clone(), accounts }
+        Self { network: genesis.network, limits: genesis.limits.clone(), rules: TxRules::default(), accounts }
+    }
+
+    /// The same with an embedder's rules on top of the network's.
+    pub fn with_rules(self, rules: TxRules) -> Self {
+        Self { rules, ..self }
     }
 
     /// Applies a block's transactions in their order, or none of them. Each must be for this network and within its
@@ -73,6 +113,12 @@ impl AccountView for Ledger {
     fn account(&self, id: &AccountId) -> Account {
         self.accounts.get(id).copied().unwrap_or_default()
     }
+
+    /// The network's rules (its number, length and minimum fee), then the embedder's.
+    fn check_tx(&self, tx: &SignedTx) -> Result<(), Rejection> {
+        admission::network_rules(tx, self.network, &self.limits)?;
+        (self.rules.0)(tx)
+    }
 }
 
 /// What a block changes, kept apart until all of it is known to apply.
@@ -93,11 +139,11 @@ impl Changes<'_> {
         position: usize,
         tx: &VerifiedTx,
     ) -> Result<(), ApplyReason> {
-        let Ledger { network, limits, .. } = self.ledger;
-        if position >= limits.max_block_txs as usize {
-            return Err(ApplyReason::TooMany { max: limits.max_block_txs });
+        let max = self.ledger.limits.max_block_txs;
+        if position >= max as usize {
+            return Err(ApplyReason::TooMany { max });
         }
-        admission::network_rules(tx, *network, limits).map_err(ApplyReason::from)?;
+        self.ledger.check_tx(tx).map_err(ApplyReason::NotAcceptable)?;
         let fields = tx.transaction();
         if let Some(valid_until) = fields.valid_until.filter(|last| *last < height) {
             return Err(ApplyReason::Expired { valid_until, height });
@@ -180,7 +226,7 @@ mod tests {
         let refused = |ledger: &mut Ledger, txs: &[VerifiedTx]| {
             let error = ledger.apply(5, &PRODUCER, txs).unwrap_err();
             assert_eq!(error.tx, txs.last().unwrap().id());
-            assert_eq!(*ledger, before);
+            assert_eq!(ledger.digest(), before.digest());
             error.reason
         };
         let change = |edit: &dyn Fn(&mut starling_wire::Transaction)| {
@@ -199,12 +245,31 @@ mod tests {
         assert_eq!(with(change(&|tx| tx.amount = u64::MAX)), overflow);
         let expired = ApplyReason::Expired { valid_until: 4, height: 5 };
         assert_eq!(with(change(&|tx| tx.valid_until = Some(4))), expired);
-        let network = ApplyReason::WrongNetwork { expected: NETWORK, found: NetworkId(2) };
+        let network = Rejection::WrongNetwork { expected: NETWORK, found: NetworkId(2) };
+        let network = ApplyReason::NotAcceptable(network);
         assert_eq!(with(change(&|tx| tx.network = NetworkId(2))), network);
-        assert!(matches!(with(change(&|tx| tx.fee = 1)), ApplyReason::FeeTooLow { .. }));
+        assert!(matches!(with(change(&|tx| tx.fee = 1)), ApplyReason::NotAcceptable(Rejection::FeeTooLow { .. })));
         let four: Vec<_> = (0..4).map(|nonce| alice.tx(nonce, 400)).collect();
         assert_eq!(refused(&mut ledger, &four), ApplyReason::TooMany { max: 3 });
         ledger.apply(5, &PRODUCER, &[good, change(&|tx| tx.valid_until = Some(5))]).unwrap();
+    }
+
+    #[test]
+    fn an_embedders_rules_hold_for_blocks_and_offers() {
+        let alice = Wallet::new(1);
+        let refusal = Rejection::Refused { why: "no payload".into(), for_good: true };
+        let rules = TxRules::new({
+            let refusal = refusal.clone();
+            move |tx| if tx.transaction().payload.is_empty() { Err(refusal.clone()) } else { Ok(()) }
+        });
+        let mut ledger = ledger(&[(&alice, 10_000)]).with_rules(rules);
+        let bare = alice.tx(0, 400);
+        assert_eq!(ledger.check_tx(&bare), Err(refusal.clone()));
+        let error = ledger.apply(1, &PRODUCER, &[bare]).unwrap_err();
+        assert_eq!(error.reason, ApplyReason::NotAcceptable(refusal));
+        let mut fields = alice.fields(0, 400);
+        fields.payload = vec![1].into();
+        ledger.apply(1, &PRODUCER, &[alice.sign(fields)]).unwrap();
     }
 
     #[test]

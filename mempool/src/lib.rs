@@ -9,21 +9,29 @@
 //! start, nothing does I/O or draws randomness, and equal calls in equal order lead to equal pools.
 
 mod admission;
+#[cfg(test)]
+mod attacks;
+mod budget;
 mod config;
 mod error;
 mod eviction;
+mod floor;
 mod genesis;
 #[cfg(test)]
 mod invariants;
 mod ledger;
+#[cfg(test)]
+mod model;
 mod ordering;
 mod pool;
 mod sender;
+mod store;
 #[cfg(test)]
 mod testing;
 
+pub use budget::{Allowance, Budget};
 pub use config::PoolConfig;
 pub use error::{ApplyError, ApplyReason, GenesisError, Rejection};
 pub use genesis::{Genesis, GenesisAccount, Limits};
-pub use ledger::{Account, AccountView, Ledger};
-pub use pool::{Inserted, Mempool, Origin, Place, PoolStatus};
+pub use ledger::{Account, AccountView, Ledger, TxRules};
+pub use pool::{Admissible, Inserted, Mempool, Origin, Place, PoolStatus, SenderStatus};

@@ -17,6 +17,16 @@ impl FeeRate {
         Self { fee: tx.transaction().fee, bytes: (tx.bytes().len() as u64).max(1) }
     }
 
+    #[cfg(test)]
+    pub(crate) fn new(fee: u64, bytes: u64) -> Self {
+        Self { fee, bytes }
+    }
+
+    /// So many times this rate, rounded down to a whole number. Saturates.
+    pub(crate) fn scaled(self, times: u128) -> u128 {
+        u128::from(self.fee).saturating_mul(times) / u128::from(self.bytes)
+    }
+
     /// The lowest whole number of fee units per byte that is above this rate.
     pub(crate) fn just_above(self) -> u64 {
         (self.fee / self.bytes).saturating_add(1)

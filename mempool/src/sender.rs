@@ -1,44 +1,28 @@
 //! The transactions of one sender by nonce, and where among them the first gap is.
 
-use std::{collections::BTreeMap, ops::RangeBounds, time::Duration};
-
-use starling_wire::{SignedTx, VerifiedTx};
+use std::ops::Range;
 
 use crate::{
-    ordering::{FeeRate, Rank},
-    pool::{Origin, Place},
+    budget::Budget,
+    pool::Place,
+    store::{Pooled, Slot, Slots},
 };
 
-/// A transaction as the pool keeps it.
-#[derive(Debug, Clone)]
-pub(crate) struct Pooled {
-    pub(crate) tx: VerifiedTx,
-    pub(crate) rank: Rank,
-    /// When it came.
-    pub(crate) since: Duration,
-    pub(crate) origin: Origin,
-}
-
-impl Pooled {
-    pub(crate) fn nonce(&self) -> u64 {
-        self.tx.transaction().nonce
-    }
-}
-
-/// What a transaction takes from its sender. Two u64 do not overflow.
-pub(crate) fn cost(tx: &SignedTx) -> u128 {
-    u128::from(tx.transaction().amount) + u128::from(tx.transaction().fee)
-}
-
-/// One sender's queue.
+/// One sender's queue. A sorted vector and not a tree: most senders have few transactions and all have at most
+/// [`crate::PoolConfig::max_per_sender`], and a tree would take more memory than what it holds.
 #[derive(Debug, Default)]
 pub(crate) struct Sender {
     /// The account's nonce, as last told.
     base: u64,
     /// The first nonce from `base` up that is missing: what is below is pending, what is above is queued.
     end: u64,
-    cost: u128,
-    txs: BTreeMap<u64, Pooled>,
+    /// Amounts and fees of all. Admission holds the sum against a balance of 64 bits, so it fits.
+    cost: u64,
+    bytes: usize,
+    /// By nonce. No nonce is u64::MAX.
+    txs: Vec<(u64, Slot)>,
+    /// What replacing its transactions has used up.
+    pub(crate) replaced: Budget,
 }
 
 impl Sender {
@@ -52,35 +36,55 @@ impl Sender {
 
     /// Amounts and fees of all.
     pub(crate) fn cost(&self) -> u128 {
-        self.cost
+        self.cost.into()
+    }
+
+    /// Bytes of all.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(crate) fn base(&self) -> u64 {
         self.base
     }
 
-    pub(crate) fn get(&self, nonce: u64) -> Option<&Pooled> {
-        self.txs.get(&nonce)
-    }
-
-    /// The one with the highest nonce.
-    pub(crate) fn tail(&self) -> Option<&Pooled> {
-        self.txs.last_key_value().map(|(_, pooled)| pooled)
+    pub(crate) fn get(&self, nonce: u64) -> Option<Slot> {
+        let at = self.txs.binary_search_by_key(&nonce, |(nonce, _)| *nonce).ok()?;
+        Some(self.txs[at].1)
     }
 
     pub(crate) fn place(&self, nonce: u64) -> Place {
         if nonce < self.end { Place::Pending } else { Place::Queued }
     }
 
-    /// Those within a range of nonces, in their order. The range must not end before it starts.
-    pub(crate) fn range(&self, nonces: impl RangeBounds<u64>) -> impl DoubleEndedIterator<Item = &Pooled> {
-        self.txs.range(nonces).map(|(_, pooled)| pooled)
+    /// How many are [`Place::Queued`].
+    pub(crate) fn queued(&self) -> usize {
+        self.from(self.end).len()
+    }
+
+    /// All, with their nonces and in the order of these.
+    pub(crate) fn all(&self) -> &[(u64, Slot)] {
+        &self.txs
+    }
+
+    /// Those whose nonce is `nonce` or higher.
+    pub(crate) fn from(&self, nonce: u64) -> &[(u64, Slot)] {
+        &self.txs[self.position(nonce)..]
+    }
+
+    /// Those whose nonce is lower.
+    pub(crate) fn before(&self, nonce: u64) -> &[(u64, Slot)] {
+        &self.txs[..self.position(nonce)]
+    }
+
+    fn position(&self, nonce: u64) -> usize {
+        self.txs.partition_point(|(of, _)| *of < nonce)
     }
 
     /// The first nonce from `base` up that is missing.
     pub(crate) fn end_from(&self, base: u64) -> u64 {
         let mut end = base;
-        for (&nonce, _) in self.txs.range(base..) {
+        for &(nonce, _) in self.from(base) {
             if nonce != end {
                 break;
             }
@@ -89,108 +93,110 @@ impl Sender {
         end
     }
 
-    /// The lowest fee per byte up to and including a transaction that would stand at `nonce`. It cannot be included
-    /// before those below it, so a block producer gains no more by waiting for it than the worst of them pays.
-    pub(crate) fn rate_through(&self, nonce: u64, rate: FeeRate) -> FeeRate {
-        self.range(..nonce).map(|pooled| pooled.rank.rate).fold(rate, FeeRate::min)
-    }
-
-    /// Puts one in and returns the one it replaces. [`Self::settle`] must follow.
-    pub(crate) fn insert(&mut self, pooled: Pooled) -> Option<Pooled> {
-        self.cost += cost(&pooled.tx);
-        let old = self.txs.insert(pooled.nonce(), pooled)?;
-        self.cost -= cost(&old.tx);
-        Some(old)
-    }
-
-    /// Takes one out. [`Self::settle`] must follow.
-    pub(crate) fn remove(&mut self, nonce: u64) -> Option<Pooled> {
-        let pooled = self.txs.remove(&nonce)?;
-        self.cost -= cost(&pooled.tx);
-        Some(pooled)
-    }
-
-    /// Finds the first gap anew, for an account whose nonce is `base`, and corrects the index of queued transactions
-    /// for those that changed sides.
-    pub(crate) fn settle(&mut self, base: u64, queued: &mut BTreeMap<Rank, VerifiedTx>) {
-        let (old, new) = (self.end, self.end_from(base));
-        (self.base, self.end) = (base, new);
-        if new >= old {
-            for pooled in self.range(old..new) {
-                queued.remove(&pooled.rank);
-            }
-        } else {
-            for pooled in self.range(new..old) {
-                queued.insert(pooled.rank, pooled.tx.clone());
+    /// Puts one in and returns the slot of the one it replaces. [`Self::settle`] must follow.
+    pub(crate) fn insert(&mut self, slot: Slot, pooled: &Pooled) -> Option<Slot> {
+        self.cost = self.cost.saturating_add(pooled.cost64());
+        self.bytes += pooled.len();
+        match self.txs.binary_search_by_key(&pooled.nonce(), |(nonce, _)| *nonce) {
+            Ok(at) => Some(std::mem::replace(&mut self.txs[at].1, slot)),
+            Err(at) => {
+                if self.txs.is_empty() {
+                    // Most senders never have a second one; a vector would reserve for four.
+                    self.txs.reserve_exact(1);
+                }
+                self.txs.insert(at, (pooled.nonce(), slot));
+                None
             }
         }
     }
 
+    /// Counts one no more that was replaced.
+    pub(crate) fn forget(&mut self, old: &Pooled) {
+        self.cost = self.cost.saturating_sub(old.cost64());
+        self.bytes -= old.len();
+    }
+
+    /// Takes one out. [`Self::settle`] must follow.
+    pub(crate) fn remove(&mut self, pooled: &Pooled) {
+        if let Ok(at) = self.txs.binary_search_by_key(&pooled.nonce(), |(nonce, _)| *nonce) {
+            self.txs.remove(at);
+            self.forget(pooled);
+        }
+    }
+
+    /// Finds the first gap anew, for an account whose nonce is `base`, and tells which changed sides, and to which.
+    pub(crate) fn settle(&mut self, base: u64, mut moved: impl FnMut(Slot, Place)) {
+        let (old, new) = (self.end, self.end_from(base));
+        (self.base, self.end) = (base, new);
+        let (between, place) = if new >= old { (old..new, Place::Pending) } else { (new..old, Place::Queued) };
+        for &(_, slot) in self.range(between) {
+            moved(slot, place);
+        }
+    }
+
+    /// Those within a range of nonces, which must not end before it starts.
+    pub(crate) fn range(&self, nonces: Range<u64>) -> &[(u64, Slot)] {
+        &self.txs[self.position(nonces.start)..self.position(nonces.end)]
+    }
+
     /// The transactions an account in this state leaves no room for: those whose nonce is used, and from the first
     /// that the balance does not cover all up.
-    pub(crate) fn unpayable(&self, nonce: u64, balance: u64) -> Vec<VerifiedTx> {
-        let mut total = 0;
-        let overdrawn = self.range(nonce..).skip_while(|pooled| {
-            total += cost(&pooled.tx);
+    pub(crate) fn unpayable(&self, nonce: u64, balance: u64, slots: &Slots) -> Vec<Slot> {
+        let mut total = 0_u128;
+        let overdrawn = self.from(nonce).iter().skip_while(|(_, slot)| {
+            total += u128::from(slots.get(*slot).cost64());
             total <= u128::from(balance)
         });
-        self.range(..nonce).chain(overdrawn).map(|pooled| pooled.tx.clone()).collect()
+        self.before(nonce).iter().chain(overdrawn).map(|(_, slot)| *slot).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Wallet;
+    use crate::{store::Store, testing::Wallet};
 
-    fn sender(nonces: &[u64], base: u64) -> (Sender, BTreeMap<Rank, VerifiedTx>) {
+    fn store(nonces: &[u64], base: u64) -> (Store, starling_wire::AccountId) {
         let wallet = Wallet::new(1);
-        let (mut sender, mut queued) = (Sender::default(), BTreeMap::new());
+        let mut store = Store::default();
         for (arrival, &nonce) in nonces.iter().enumerate() {
-            let tx = wallet.tx(nonce, 1000 + nonce);
-            let rank = Rank::new(&tx, arrival as u64);
-            queued.insert(rank, tx.clone());
-            sender.insert(Pooled { tx, rank, since: Duration::ZERO, origin: Origin::Peer });
+            store.insert(Pooled::for_tests(wallet.tx(nonce, 1000 + nonce), arrival as u64), base);
         }
-        sender.settle(base, &mut queued);
-        (sender, queued)
+        (store, wallet.id())
     }
 
-    fn nonces<'a>(txs: impl IntoIterator<Item = &'a VerifiedTx>) -> Vec<u64> {
-        txs.into_iter().map(|tx| tx.transaction().nonce).collect()
+    fn nonces(store: &Store, slots: impl IntoIterator<Item = Slot>) -> Vec<u64> {
+        let mut nonces: Vec<_> = slots.into_iter().map(|slot| store.slots.get(slot).nonce()).collect();
+        nonces.sort_unstable();
+        nonces
     }
 
     #[test]
     fn the_first_gap_divides_pending_from_queued() {
-        let (mut sender, mut queued) = sender(&[5, 6, 8, 9], 5);
+        let (mut store, id) = store(&[5, 8, 6, 9], 5);
+        let sender = store.sender(&id).unwrap();
         assert_eq!(sender.end_from(5), 7);
         assert_eq!((sender.place(6), sender.place(8)), (Place::Pending, Place::Queued));
-        assert_eq!(nonces(queued.values()), [8, 9]);
+        let queued = |store: &Store| nonces(store, store.queued.values().copied());
+        assert_eq!(queued(&store), [8, 9]);
         // The account moves over the gap, then back.
-        sender.settle(8, &mut queued);
-        assert_eq!((sender.end_from(8), queued.len()), (10, 0));
-        sender.settle(4, &mut queued);
-        assert_eq!(queued.len(), 4);
+        store.settle(&id, 8);
+        assert_eq!((store.sender(&id).unwrap().end_from(8), queued(&store)), (10, vec![]));
+        store.settle(&id, 4);
+        assert_eq!(queued(&store), [5, 6, 8, 9]);
     }
 
     #[test]
     fn what_the_account_cannot_pay_is_found_from_the_tail() {
-        let (sender, _) = sender(&[5, 6, 7], 5);
-        let cost = |nonce| cost(&sender.get(nonce).unwrap().tx) as u64;
+        let (store, id) = store(&[5, 6, 7], 5);
+        let sender = store.sender(&id).unwrap();
+        let cost = |nonce| store.slots.get(sender.get(nonce).unwrap()).cost64();
+        let unpayable = |nonce, balance| nonces(&store, sender.unpayable(nonce, balance, &store.slots));
         assert_eq!(sender.cost(), u128::from(cost(5) + cost(6) + cost(7)));
-        assert!(sender.unpayable(5, cost(5) + cost(6) + cost(7)).is_empty());
-        assert_eq!(nonces(&sender.unpayable(5, cost(5) + cost(6) + cost(7) - 1)), [7]);
-        assert_eq!(nonces(&sender.unpayable(5, cost(5) - 1)), [5, 6, 7]);
-        assert_eq!(nonces(&sender.unpayable(6, cost(6))), [5, 7]);
-        assert_eq!(nonces(&sender.unpayable(9, u64::MAX)), [5, 6, 7]);
-    }
-
-    #[test]
-    fn a_rate_is_the_worst_of_those_before() {
-        let (sender, _) = sender(&[5, 6], 5);
-        let rate = |nonce| sender.get(nonce).unwrap().rank.rate;
-        assert!(rate(5) < rate(6));
-        assert_eq!(sender.rate_through(6, rate(6)), rate(5));
-        assert_eq!(sender.rate_through(5, rate(6)), rate(6));
+        assert_eq!(unpayable(5, cost(5) + cost(6) + cost(7)), []);
+        assert_eq!(unpayable(5, cost(5) + cost(6) + cost(7) - 1), [7]);
+        assert_eq!(unpayable(5, cost(5) - 1), [5, 6, 7]);
+        assert_eq!(unpayable(6, cost(6)), [5, 7]);
+        assert_eq!(unpayable(9, u64::MAX), [5, 6, 7]);
     }
 }

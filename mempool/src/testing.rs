@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use starling_wire::{AccountId, NetworkId, SecretKey, Transaction, VerifiedTx};
+use starling_wire::{AccountId, NetworkId, SecretKey, SignedTx, Transaction, VerifiedTx};
 
-use crate::{Account, AccountView};
+use crate::{Account, AccountView, Limits, Rejection, admission};
 
 pub(crate) const NETWORK: NetworkId = NetworkId(1);
 
@@ -57,5 +57,9 @@ impl Accounts {
 impl AccountView for Accounts {
     fn account(&self, id: &AccountId) -> Account {
         self.0.get(id).copied().unwrap_or_default()
+    }
+
+    fn check_tx(&self, tx: &SignedTx) -> Result<(), Rejection> {
+        admission::network_rules(tx, NETWORK, &Limits::default())
     }
 }

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder, swarm::SwarmEvent};
 use libp2p_stream::Control;
-use starling_mempool::{Genesis, GenesisAccount, Limits, PoolConfig};
+use starling_mempool::{Genesis, GenesisAccount, Limits, PoolConfig, TxRules};
 use starling_node::{
     engine::Stats,
     net::{self, Delivery, NodeConfig, NodeHandle},
@@ -61,6 +61,7 @@ async fn start(
         bootstrap: bootstrap.to_vec(),
         dials: 8,
         max_incoming: 24,
+        rules: TxRules::default(),
         pool: PoolConfig::default(),
         producer: None,
         trace,
@@ -299,6 +300,7 @@ async fn an_address_in_use_is_named() {
         bootstrap: vec![],
         dials: 8,
         max_incoming: 24,
+        rules: TxRules::default(),
         pool: PoolConfig::default(),
         producer: None,
         trace: None,

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use libp2p::Multiaddr;
+use starling_mempool::TxRules;
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
@@ -93,6 +94,7 @@ fn prepare(options: &RunOptions, dir: &Path) -> Result<(DataDir, NodeConfig), Fa
         bootstrap: options.bootstrap.clone().unwrap_or_default(),
         dials: options.dials(),
         max_incoming: options.max_incoming(),
+        rules: TxRules::default(),
         pool: options.pool(),
         producer,
         trace: options.trace.clone(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use starling_mempool::{Genesis, PoolConfig};
+use starling_mempool::{Genesis, PoolConfig, TxRules};
 use starling_wire::SecretKey;
 
 use super::io::Address;
@@ -12,6 +12,8 @@ use super::io::Address;
 pub struct EngineConfig {
     /// The network: who has what, who produces blocks, which limits hold.
     pub genesis: Genesis,
+    /// What the application that embeds the node demands of transactions on top; by default nothing.
+    pub rules: TxRules,
     /// Limits of the transaction pool.
     pub pool: PoolConfig,
     /// How the node finds and keeps neighbours.

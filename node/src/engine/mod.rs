@@ -15,6 +15,7 @@ mod blocks;
 mod config;
 mod gossip;
 mod io;
+mod locals;
 mod overlay;
 mod peers;
 mod score;
@@ -25,7 +26,7 @@ use std::collections::VecDeque;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use starling_mempool::{Genesis, Ledger, Mempool, Origin, Place, Rejection};
+use starling_mempool::{Admissible, Genesis, Ledger, Mempool, Origin, Place, Rejection};
 use starling_wire::{
     Block, BoundedVec, GenesisId, Goodbye, Hello, Labels, Message, NodeId, PROTOCOL_VERSION, ShortId, SignedBlock,
     SignedTx, Unverified, Verified, VerifiedBlock, VerifiedTx,
@@ -41,6 +42,7 @@ pub use self::{
 };
 use self::{
     gossip::Gossip,
+    locals::Locals,
     overlay::Overlay,
     peers::Peers,
     score::{Blame, Scores},
@@ -81,6 +83,7 @@ pub struct Engine {
     chain: Chain,
     ledger: Ledger,
     pool: Mempool,
+    locals: Locals,
     /// Signatures being checked.
     checking: usize,
     /// Goodbye was said to everybody: no new links.
@@ -94,7 +97,7 @@ pub struct Engine {
 impl Engine {
     /// A node that knows nobody yet. The seed must differ between nodes and be unpredictable to others.
     pub fn new(config: EngineConfig, identity: NodeId, seed: [u8; 32]) -> Self {
-        let EngineConfig { genesis, pool, overlay, gossip, producer, unix_ms_at_start } = config;
+        let EngineConfig { genesis, rules, pool, overlay, gossip, producer, unix_ms_at_start } = config;
         let mut rng = ChaCha8Rng::from_seed(seed);
         Self {
             genesis_id: genesis.id(),
@@ -108,8 +111,9 @@ impl Engine {
             overlay: Overlay::new(overlay, identity),
             scores: Scores::new(),
             chain: Chain::new(),
-            ledger: Ledger::new(&genesis),
-            pool: Mempool::new(pool, genesis.network, genesis.limits.clone()),
+            ledger: Ledger::new(&genesis).with_rules(rules),
+            pool: Mempool::new(pool, genesis.limits.min_fee_per_byte),
+            locals: Locals::default(),
             checking: 0,
             stopping: false,
             stats: Stats::default(),
@@ -154,6 +158,11 @@ impl Engine {
         &self.stats
     }
 
+    /// Whether a transaction would be admitted to the pool now, were its signature good, and what that would do.
+    pub fn check(&self, now: Time, tx: &SignedTx) -> Result<Admissible, Rejection> {
+        self.pool.check(now.since_start(), tx, self.chain.height(), &self.ledger)
+    }
+
     /// Takes in what happened.
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {
@@ -174,7 +183,7 @@ impl Engine {
             Input::Congestion { peer, congested } => self.congestion(peer, congested),
             Input::Verified { source, verdict } => self.verified(now, source, verdict),
             Input::LocalRecord(record) => self.overlay.set_own(record),
-            Input::Submit { ticket, tx } => self.submit(ticket, tx),
+            Input::Submit { ticket, tx } => self.submit(now, ticket, tx),
             Input::AddPeer(address) => self.outputs.push_back(Output::Dial { peer: None, addresses: vec![address] }),
             Input::BanPeer(peer) => self.ban(now, peer, "banned by the user".into()),
             Input::Timeout => {}
@@ -201,14 +210,22 @@ impl Engine {
     fn next_due(&self) -> Option<Time> {
         let hello = self.hellos.front().map(|(at, _)| *at);
         let overlay = (!self.stopping).then(|| self.overlay.deadline());
-        [self.gossip.deadline(), self.scores.deadline(), self.chain.deadline(), self.next_production, hello]
-            .into_iter()
-            .chain([overlay, self.pool.next_expiry().map(Time::after)])
-            .flatten()
-            .min()
+        [
+            self.locals.deadline(),
+            self.gossip.deadline(),
+            self.scores.deadline(),
+            self.chain.deadline(),
+            self.next_production,
+            hello,
+        ]
+        .into_iter()
+        .chain([overlay, self.pool.next_expiry().map(Time::after)])
+        .flatten()
+        .min()
     }
 
     fn timeout(&mut self, now: Time) {
+        self.announce_locals(now);
         let out = &mut |output| self.outputs.push_back(output);
         for failover in self.gossip.timeout(now, &mut self.peers, &mut self.rng, out) {
             self.blame(now, failover.broken, Blame::BrokenPromise);
@@ -376,6 +393,7 @@ impl Engine {
             Message::Goodbye(_) => self.goodbye(now, peer),
             Message::Push { labels, tx } => self.push(now, peer, labels, tx),
             Message::IHave(ids) => {
+                ids.iter().for_each(|id| self.locals.seen(id));
                 let out = &mut |output| self.outputs.push_back(output);
                 self.gossip.announced(now, peer, &ids, &self.peers, out);
             }
@@ -444,12 +462,12 @@ impl Engine {
 
     // Transactions.
 
-    fn submit(&mut self, ticket: Ticket, tx: SignedTx) {
+    fn submit(&mut self, now: Time, ticket: Ticket, tx: SignedTx) {
         self.stats.submitted += 1;
         let result = match self.pool.place(&tx.id()) {
             Some(place) => Ok(place),
-            None => match self.pool.check(&tx, self.chain.height(), &self.ledger) {
-                Ok(()) => return self.verify(Source::Local(ticket), Unverified::Tx(tx)),
+            None => match self.check(now, &tx) {
+                Ok(_) => return self.verify(Source::Local(ticket), Unverified::Tx(tx)),
                 Err(rejection) => Err(rejection),
             },
         };
@@ -459,6 +477,7 @@ impl Engine {
     fn push(&mut self, now: Time, peer: NodeId, labels: Labels, tx: SignedTx) {
         let Some(link) = self.peers.get_mut(&peer) else { return };
         let id = tx.short_id();
+        self.locals.seen(&id);
         match self.gossip.received(now, peer, link, labels, id, tx.bytes().len()) {
             gossip::Receipt::Duplicate => self.stats.duplicates += 1,
             gossip::Receipt::Invalid => self.blame(now, peer, Blame::InvalidItem),
@@ -466,14 +485,17 @@ impl Engine {
                 self.stats.passed_over += 1;
                 self.gossip.forget(id);
             }
-            gossip::Receipt::New => match self.pool.check(&tx, self.chain.height(), &self.ledger) {
-                Ok(()) => {
-                    link.checking += 1;
-                    link.first_deliveries += 1;
-                    self.verify(Source::Peer(peer), Unverified::Tx(tx));
+            gossip::Receipt::New => {
+                let checked = self.pool.check(now.since_start(), &tx, self.chain.height(), &self.ledger);
+                match checked.and_then(|admissible| link.replaces(now, admissible.replaced_bytes)) {
+                    Ok(()) => {
+                        link.checking += 1;
+                        link.first_deliveries += 1;
+                        self.verify(Source::Peer(peer), Unverified::Tx(tx));
+                    }
+                    Err(rejection) => self.refuse(now, peer, &tx, rejection),
                 }
-                Err(rejection) => self.refuse(now, peer, &tx, rejection),
-            },
+            }
         }
     }
 
@@ -521,6 +543,7 @@ impl Engine {
             Ok(Verified::Block(block)) => self.verified_block(now, source, block),
             Err((Unverified::Tx(tx), error)) => {
                 let rejection = Rejection::BadSignature(error);
+                self.pool.remember(tx.id(), &rejection);
                 match source {
                     Source::Peer(peer) => {
                         self.checked_for(&peer);
@@ -561,6 +584,7 @@ impl Engine {
                 let result = match self.admit(now, &tx, Origin::Local) {
                     Ok(place) => {
                         self.gossip.submitted(now, tx.short_id());
+                        self.locals.submitted(now, tx.short_id());
                         self.admitted(now, &tx, None, place);
                         Ok(place)
                     }
@@ -580,7 +604,23 @@ impl Engine {
         let inserted = self.pool.insert(now.since_start(), tx.clone(), origin, height, &self.ledger)?;
         self.stats.admitted += 1;
         self.stats.displaced += inserted.removed.len() as u64;
+        for id in &inserted.removed {
+            // Should it be offered again when there is room, it is looked at again.
+            self.gossip.refused(now, id.short(), false);
+        }
         Ok(inserted.place)
+    }
+
+    /// Announces again what was submitted here and has not come back from anybody.
+    fn announce_locals(&mut self, now: Time) {
+        for id in self.locals.timeout(now) {
+            if self.pool.get_short(&id).is_some() {
+                self.stats.announced_again += 1;
+                self.gossip.announce_again(now, id, &mut self.peers);
+            } else {
+                self.locals.seen(&id);
+            }
+        }
     }
 
     fn admitted(&mut self, now: Time, tx: &VerifiedTx, from: Option<NodeId>, place: Place) {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use starling_mempool::{Allowance, Budget, Rejection};
 use starling_wire::NodeId;
 
 use super::{gossip::Mail, io::Direction, time::Time};
@@ -11,6 +12,13 @@ pub(super) const MAX_LINKS: usize = 64;
 
 /// Assumed round trip before a link's first measurement. Errs on the long side: too short asks twice.
 const INITIAL_RTT: Duration = Duration::from_millis(200);
+
+/// What a neighbour may have replaced in the pool, in bytes of what is replaced: that was relayed for nothing, and has only
+/// been paid for once. Honest neighbours pass on what all senders of the network replace, each of which has a budget of its
+/// own in the pool; with 250 bytes each this takes 260 replacements a second. Beyond it those of this neighbour are
+/// refused without blame, as it need not be the one who replaces. Bounds what replacing costs this node, and makes it pass on,
+/// to so much for each link.
+const REPLACED_BY_PEER: Allowance = Allowance { burst: 4 << 20, per_second: 64 << 10 };
 
 /// A set of links, a bit for each [`Link::slot`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,6 +85,8 @@ pub struct Link {
     pub(super) mail: Mail,
     /// Transactions from this neighbour whose signatures are being checked.
     pub(super) checking: usize,
+    /// What was replaced by what it brought.
+    replaced: Budget,
     /// When it may next ask for peers without blame.
     pub(super) next_get_peers: Time,
     /// Transactions it was the first to bring.
@@ -107,6 +117,19 @@ impl Link {
     /// Whether messages may be exchanged.
     pub fn is_ready(&self) -> bool {
         self.ready && !self.closing
+    }
+
+    /// It brings a transaction that would replace so many bytes.
+    pub(super) fn replaces(&mut self, now: Time, bytes: usize) -> Result<(), Rejection> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        let wait = self.replaced.wait(now.since_start(), bytes, REPLACED_BY_PEER).unwrap_or(Duration::MAX);
+        if !wait.is_zero() {
+            return Err(Rejection::ReplacedTooOften { wait });
+        }
+        self.replaced.spend(now.since_start(), bytes, REPLACED_BY_PEER);
+        Ok(())
     }
 
     pub(super) fn measured(&mut self, rtt: Duration) {
@@ -144,6 +167,7 @@ impl Peers {
             srtt: None,
             mail: Mail::default(),
             checking: 0,
+            replaced: Budget::default(),
             next_get_peers: now,
             first_deliveries: 0,
         };

@@ -17,6 +17,8 @@ pub struct Stats {
     pub passed_over: u64,
     /// Transactions that left the pool for a replacement or a better one.
     pub displaced: u64,
+    /// Times a transaction submitted here was announced again because it did not come back from anybody.
+    pub announced_again: u64,
     /// Transactions that left the pool because of their age.
     pub expired: u64,
     /// Transactions that left the pool because a block made them invalid.

@@ -27,7 +27,7 @@ use libp2p::{
     multiaddr::Protocol,
     swarm::{self, NetworkBehaviour, SwarmEvent},
 };
-use starling_mempool::{Genesis, PoolConfig};
+use starling_mempool::{Genesis, PoolConfig, TxRules};
 use starling_wire::SecretKey;
 use thiserror::Error;
 use tokio::task::JoinHandle;
@@ -64,6 +64,8 @@ pub struct NodeConfig {
     pub dials: usize,
     /// Links that others may open to this node. Those of both kinds are 64 at most.
     pub max_incoming: usize,
+    /// What the application that embeds the node demands of transactions, on top of the network's rules.
+    pub rules: TxRules,
     /// Limits of the transaction pool.
     pub pool: PoolConfig,
     /// Makes blocks.
@@ -122,6 +124,7 @@ pub async fn start(
     let trace = Trace::create(config.trace, clock)?;
     let engine_config = EngineConfig {
         genesis: config.genesis,
+        rules: config.rules,
         pool: config.pool,
         overlay: OverlayConfig {
             dials: config.dials,

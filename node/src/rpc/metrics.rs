@@ -79,7 +79,7 @@ pub async fn collect<S: State>(handle: &NodeHandle<S>) -> Result<Vec<Metric>, Un
 }
 
 fn of_state(state: &impl State, now: Time) -> Vec<Metric> {
-    let (stats, pool) = (state.stats(), state.pool().status());
+    let (stats, pool) = (state.stats(), state.pool().status(now.since_start()));
     let refused = Rejection::REASONS.iter().map(|reason| {
         let count = stats.refused.get(reason).copied().unwrap_or_default();
         (vec![("reason", (*reason).to_owned())], count)
@@ -115,6 +115,11 @@ fn of_state(state: &impl State, now: Time) -> Vec<Metric> {
             "starling_displaced",
             "Transactions that left the pool for a replacement or a better one",
             stats.displaced,
+        ),
+        Metric::counter(
+            "starling_announced_again",
+            "Times a transaction submitted here was announced again",
+            stats.announced_again,
         ),
         Metric::counter("starling_expired", "Transactions that left the pool because of their age", stats.expired),
         Metric::counter(

@@ -81,7 +81,7 @@ impl<S: State> ApiServer for Server<S> {
     }
 
     async fn txpool_status(&self) -> RpcResult<PoolView> {
-        let status = self.query(|state, _| state.pool().status()).await?;
+        let status = self.query(|state, now| state.pool().status(now.since_start())).await?;
         Ok(PoolView {
             count: status.count as u64,
             pending: status.pending as u64,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use starling_mempool::{AccountView, Genesis, GenesisAccount, Limits, PoolConfig};
+use starling_mempool::{AccountView, Genesis, GenesisAccount, Limits, PoolConfig, TxRules};
 use starling_node::engine::{
     Address, Direction, Engine, EngineConfig, Event, GossipConfig, Input, Output, OverlayConfig, PeerRecord,
     ProducerConfig, Ticket, Time,
@@ -101,6 +101,7 @@ impl Cluster {
         let bootstrap = if i == 0 { vec![] } else { vec![address(0)] };
         let config = EngineConfig {
             genesis: self.genesis.clone(),
+            rules: TxRules::default(),
             pool: PoolConfig::default(),
             overlay: OverlayConfig { dials, bootstrap, ..OverlayConfig::default() },
             gossip: GossipConfig::default(),

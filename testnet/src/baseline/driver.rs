@@ -105,7 +105,7 @@ impl Driver {
     fn gossip(&mut self, event: Gossip) {
         match event {
             Gossip::Message { propagation_source, message_id, message } => {
-                let item = self.node.received(propagation_source, &message_id, &message.data);
+                let item = self.node.received(self.clock.now(), propagation_source, &message_id, &message.data);
                 self.verify(item);
             }
             Gossip::Subscribed { peer_id, .. } => self.node.subscribed(&peer_id, true),
@@ -122,7 +122,7 @@ impl Driver {
     fn command(&mut self, command: Command<Node>) {
         match command {
             Command::Submit { tx, reply } => {
-                let item = self.node.submit(tx, reply);
+                let item = self.node.submit(self.clock.now(), tx, reply);
                 self.verify(item);
             }
             Command::Query(question) => {

@@ -10,7 +10,7 @@ use libp2p::{
     PeerId, Swarm,
     gossipsub::{MessageAcceptance, MessageId, PublishError, TopicHash},
 };
-use starling_mempool::{Genesis, Ledger, Mempool, Origin, Place, PoolConfig, Rejection};
+use starling_mempool::{Genesis, Ledger, Mempool, Origin, Place, PoolConfig, Rejection, TxRules};
 use starling_node::{
     engine::{Chain, Direction, Source, Stats, Ticket, Time},
     net::{Answer, Counters, Flow, node_id},
@@ -76,12 +76,18 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(swarm: Swarm<Behaviour>, genesis: Genesis, pool: PoolConfig, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(
+        swarm: Swarm<Behaviour>,
+        genesis: Genesis,
+        rules: TxRules,
+        pool: PoolConfig,
+        counters: Arc<Counters>,
+    ) -> Self {
         Self {
             swarm,
             topic: config::topic().hash(),
-            pool: Mempool::new(pool, genesis.network, genesis.limits.clone()),
-            ledger: Ledger::new(&genesis),
+            pool: Mempool::new(pool, genesis.limits.min_fee_per_byte),
+            ledger: Ledger::new(&genesis).with_rules(rules),
             genesis,
             stats: Stats::default(),
             counters,
@@ -140,7 +146,13 @@ impl Node {
     // Transactions.
 
     /// A neighbour brought a message that is new. Gives what is to be verified.
-    pub(super) fn received(&mut self, peer: PeerId, message: &MessageId, bytes: &[u8]) -> Option<(Source, Unverified)> {
+    pub(super) fn received(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        message: &MessageId,
+        bytes: &[u8],
+    ) -> Option<(Source, Unverified)> {
         self.received += 1;
         let (true, Some(link)) = (self.checking.len() < MAX_CHECKING, self.links.get_mut(&peer)) else {
             self.stats.passed_over += 1;
@@ -152,8 +164,8 @@ impl Node {
             self.judge(&peer, message, MessageAcceptance::Reject);
             return None;
         };
-        match self.pool.check(&tx, HEIGHT, &self.ledger) {
-            Ok(()) => {
+        match self.pool.check(now.since_start(), &tx, HEIGHT, &self.ledger) {
+            Ok(_) => {
                 link.first_deliveries += 1;
                 let source = Source::Peer(link.id);
                 self.checking.insert(tx.id(), peer);
@@ -167,12 +179,12 @@ impl Node {
     }
 
     /// The user submits a transaction. Gives what is to be verified; otherwise the answer was given.
-    pub(super) fn submit(&mut self, tx: SignedTx, reply: Reply) -> Option<(Source, Unverified)> {
+    pub(super) fn submit(&mut self, now: Time, tx: SignedTx, reply: Reply) -> Option<(Source, Unverified)> {
         self.stats.submitted += 1;
         let answer = match self.pool.place(&tx.id()) {
             Some(place) => Ok(place),
-            None => match self.pool.check(&tx, HEIGHT, &self.ledger) {
-                Ok(()) => {
+            None => match self.pool.check(now.since_start(), &tx, HEIGHT, &self.ledger) {
+                Ok(_) => {
                     let ticket = Ticket(self.next_ticket);
                     self.next_ticket += 1;
                     self.submissions.insert(ticket, reply);

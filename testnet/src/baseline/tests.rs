@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use libp2p::{Multiaddr, swarm::SwarmEvent};
-use starling_mempool::{GenesisAccount, Limits, PoolConfig, Rejection};
+use starling_mempool::{GenesisAccount, Limits, PoolConfig, Rejection, TxRules};
 use starling_node::{engine::Stats, net::Flow, rpc::State};
 use starling_wire::{AccountId, Kind, NetworkId, SecretKey, SignedTx, Transaction};
 
@@ -47,6 +47,7 @@ fn config(seed: u8, bootstrap: &[Multiaddr]) -> NodeConfig {
         bootstrap: bootstrap.to_vec(),
         dials: 8,
         max_incoming: 24,
+        rules: TxRules::default(),
         pool: PoolConfig::default(),
         producer: None,
         trace: None,

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::{Bytes, BytesMut};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use starling_mempool::PoolConfig;
+use starling_mempool::{PoolConfig, TxRules};
 use starling_node::engine::{
     Direction, Engine, EngineConfig, Event, GossipConfig, Input, Output, OverlayConfig, Source, Ticket, Time,
 };
@@ -173,7 +173,9 @@ fn bytes32(rng: &mut impl Rng) -> [u8; 32] {
 fn config(catalog: &Catalog, gossip: GossipConfig) -> EngineConfig {
     EngineConfig {
         genesis: catalog.genesis.clone(),
-        pool: PoolConfig::default(),
+        rules: TxRules::default(),
+        // Of the simulation's few accounts, each sends what many would.
+        pool: PoolConfig { max_bytes_per_sender: usize::MAX, ..PoolConfig::default() },
         overlay: OverlayConfig { dials: 0, max_incoming: MAX_DEGREE, ..OverlayConfig::default() },
         gossip,
         producer: None,

@@ -230,6 +230,18 @@ impl Gossip {
         self.evidence.push_back((now + EVIDENCE_AFTER, id));
     }
 
+    /// Tells all neighbours of a transaction as though none had heard of it: nothing that was pushed is known to have come
+    /// anywhere.
+    pub(super) fn announce_again(&mut self, now: Time, id: ShortId, peers: &mut Peers) {
+        if let Some(entry) = self.seen.get(id) {
+            (entry.holders, entry.pushed) = (Mask::default(), Mask::default());
+        }
+        for (_, link) in peers.iter_mut().filter(|(_, link)| link.is_ready()) {
+            announce(link, id);
+            self.announce_at.get_or_insert(now + BATCH_DELAY);
+        }
+    }
+
     /// A push of a transaction that a neighbour asked for.
     pub(super) fn answer(&mut self, tx: &VerifiedTx) -> Message {
         let path = self.seen.get(tx.short_id()).map_or(Path { ingress: LOCAL, labels: [0; 3] }, |entry| entry.path);
