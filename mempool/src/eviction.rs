@@ -11,13 +11,11 @@
 
 use std::collections::BTreeMap;
 
-use starling_wire::AccountId;
-
 use crate::{
     error::Rejection,
     ordering::FeeRate,
     pool::Place,
-    store::{Slot, Store},
+    store::{SenderSlot, Slot, Store},
 };
 
 /// Who goes.
@@ -50,7 +48,7 @@ impl Room<'_> {
     pub(crate) fn make(mut self, rate: FeeRate) -> Result<Chosen, Rejection> {
         let mut chosen = Chosen::default();
         // Each sender's lowest nonce that goes; all above it go too.
-        let mut lowest: BTreeMap<AccountId, u64> = BTreeMap::new();
+        let mut lowest: BTreeMap<SenderSlot, u64> = BTreeMap::new();
         let queued = self.store.queued.iter().map(|entry| (Place::Queued, entry));
         // The second pass meets queued transactions too, but by then all of them are chosen.
         let all = self.store.by_rank.iter().map(|entry| (Place::Pending, entry));
@@ -59,8 +57,8 @@ impl Room<'_> {
                 break;
             }
             let pooled = self.store.slots.get(*slot);
-            let (id, nonce) = (pooled.tx.sender(), pooled.nonce());
-            let Some(sender) = self.store.sender(&id) else { continue };
+            let (id, nonce) = (pooled.sender_slot(), pooled.nonce());
+            let sender = self.store.sender_of(pooled);
             // No transaction in a pool has the nonce u64::MAX.
             let above = lowest.get(&id).copied().unwrap_or(u64::MAX);
             if nonce >= above || self.leavers.contains(slot) {

@@ -1,7 +1,7 @@
 //! The pool: what goes in and what comes out.
 
 use std::{
-    collections::{BTreeSet, BinaryHeap},
+    collections::{BTreeSet, BinaryHeap, binary_heap::PeekMut},
     time::Duration,
 };
 
@@ -200,14 +200,10 @@ impl Mempool {
             self.floor.raise(now, dearest, self.least_fee);
         }
         let mut removed = self.remove_all(removed);
-        let bytes = replaced.map(|slot| self.store.slots.get(slot).len());
-        if let Some(sender) = self.store.sender_mut(&tx.sender()) {
-            if let Some(bytes) = bytes {
-                sender.replaced.spend(now, bytes, REPLACED_BY_SENDER);
-            }
-            // Used nonces are left only if the view is ahead of the blocks this pool has seen.
-            let used = sender.before(base).iter().map(|(_, slot)| *slot).collect();
-            removed.extend(self.remove_all(used));
+        if let Some(bytes) = replaced.map(|slot| self.store.slots.get(slot).len())
+            && let Some(sender) = self.store.sender_mut(&tx.sender())
+        {
+            sender.replaced.spend(now, bytes, REPLACED_BY_SENDER);
         }
         let rank = Rank::new(&tx, self.arrivals);
         self.arrivals += 1;
@@ -215,8 +211,8 @@ impl Mempool {
             Origin::Local => self.config.local_lifetime,
             Origin::Peer => self.config.lifetime,
         };
-        let pooled = Pooled { tx, rank, expires: now.saturating_add(lifetime), origin };
-        removed.extend(self.store.insert(pooled, base).map(|old| old.tx.id()));
+        let old = self.store.insert(tx, rank, now.saturating_add(lifetime), origin, base);
+        removed.extend(old.map(|old| old.tx.id()));
         Ok(Inserted { place, removed })
     }
 
@@ -298,6 +294,12 @@ impl Mempool {
         };
         // What is replaced goes as the new one is put in its place.
         removed.extend(leavers.into_iter().filter(|slot| replaced != Some(*slot)));
+        // Used nonces are left only if the view is ahead of the blocks this pool has seen.
+        for (_, slot) in sender.before(account.nonce) {
+            if !removed.contains(slot) {
+                removed.push(*slot);
+            }
+        }
         Ok(Plan { place, base: account.nonce, replaced, removed, dearest })
     }
 
@@ -444,7 +446,7 @@ impl Mempool {
             let Some(sender) = self.store.sender(&id) else { continue };
             let unpayable = sender.unpayable(account.nonce, account.balance, &self.store.slots);
             removed.extend(self.remove_all(unpayable));
-            self.store.settle(&id, account.nonce);
+            self.store.follow(&id, account.nonce);
         }
         removed
     }
@@ -468,25 +470,18 @@ impl Mempool {
     /// fee per byte, the earlier arrival among equals. Lazy: the first few cost little however many there are.
     pub fn best(&self) -> impl Iterator<Item = &VerifiedTx> {
         let store = &self.store;
-        let is_head = |slot: Slot| {
-            let pooled = store.slots.get(slot);
-            store.sender(&pooled.tx.sender()).is_some_and(|sender| sender.base() == pooled.nonce())
-        };
-        let mut heads = store.by_rank.iter().rev().filter(move |(_, slot)| is_head(**slot)).peekable();
+        let mut heads = store.heads.iter().rev().map(|(rank, slot)| (*rank, *slot)).peekable();
         // Those next in line after one that was given out.
         let mut followers: BinaryHeap<(Rank, Slot)> = BinaryHeap::new();
         std::iter::from_fn(move || {
-            let head = heads.peek().map(|(rank, slot)| (**rank, **slot));
-            let (_, slot) = if head > followers.peek().copied() {
-                heads.next();
-                head?
-            } else {
-                followers.pop()?
+            let (_, slot) = match (heads.peek(), followers.peek_mut()) {
+                (Some(head), Some(follower)) if *head < *follower => PeekMut::pop(follower),
+                (Some(_), _) => heads.next()?,
+                (None, Some(follower)) => PeekMut::pop(follower),
+                (None, None) => return None,
             };
             let pooled = store.slots.get(slot);
-            // A pool never has the nonce u64::MAX.
-            let follower = store.sender(&pooled.tx.sender())?.get(pooled.nonce().saturating_add(1));
-            followers.extend(follower.map(|slot| (store.slots.get(slot).rank, slot)));
+            followers.extend(store.follower(pooled).map(|slot| (store.slots.get(slot).rank, slot)));
             Some(&pooled.tx)
         })
     }

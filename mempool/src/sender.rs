@@ -153,14 +153,18 @@ impl Sender {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::{store::Store, testing::Wallet};
+    use crate::{ordering::Rank, pool::Origin, store::Store, testing::Wallet};
 
     fn store(nonces: &[u64], base: u64) -> (Store, starling_wire::AccountId) {
         let wallet = Wallet::new(1);
         let mut store = Store::default();
         for (arrival, &nonce) in nonces.iter().enumerate() {
-            store.insert(Pooled::for_tests(wallet.tx(nonce, 1000 + nonce), arrival as u64), base);
+            let tx = wallet.tx(nonce, 1000 + nonce);
+            let rank = Rank::new(&tx, arrival as u64);
+            store.insert(tx, rank, Duration::ZERO, Origin::Peer, base);
         }
         (store, wallet.id())
     }
@@ -180,9 +184,9 @@ mod tests {
         let queued = |store: &Store| nonces(store, store.queued.values().copied());
         assert_eq!(queued(&store), [8, 9]);
         // The account moves over the gap, then back.
-        store.settle(&id, 8);
+        store.follow(&id, 8);
         assert_eq!((store.sender(&id).unwrap().end_from(8), queued(&store)), (10, vec![]));
-        store.settle(&id, 4);
+        store.follow(&id, 4);
         assert_eq!(queued(&store), [5, 6, 8, 9]);
     }
 

@@ -18,8 +18,11 @@ use crate::{
     sender::Sender,
 };
 
-/// Where a transaction lies in the slab.
+/// Where a transaction lies.
 pub(crate) type Slot = u32;
+
+/// Where a sender's queue lies, while it has one.
+pub(crate) type SenderSlot = u32;
 
 /// A transaction as the pool keeps it.
 #[derive(Debug)]
@@ -29,6 +32,7 @@ pub(crate) struct Pooled {
     /// When it is too old.
     pub(crate) expires: Duration,
     pub(crate) origin: Origin,
+    sender: SenderSlot,
 }
 
 impl Pooled {
@@ -46,9 +50,9 @@ impl Pooled {
         self.tx.transaction().amount.saturating_add(self.tx.transaction().fee)
     }
 
-    #[cfg(test)]
-    pub(crate) fn for_tests(tx: VerifiedTx, arrival: u64) -> Self {
-        Self { rank: Rank::new(&tx, arrival), tx, expires: Duration::ZERO, origin: Origin::Peer }
+    /// Where its sender's queue lies.
+    pub(crate) fn sender_slot(&self) -> SenderSlot {
+        self.sender
     }
 }
 
@@ -72,17 +76,25 @@ impl Slots {
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     pub(crate) slots: Slots,
-    ids: BTreeSet<(ShortId, Slot)>,
+    /// By the first eight bytes of the id, as a number.
+    ids: BTreeSet<(u64, Slot)>,
     /// Nobody in it is without transactions.
-    senders: BTreeMap<AccountId, Sender>,
+    senders: Slab<Sender>,
+    by_account: BTreeMap<AccountId, SenderSlot>,
     pub(crate) by_rank: BTreeMap<Rank, Slot>,
     /// The part of `by_rank` that is queued.
     pub(crate) queued: BTreeMap<Rank, Slot>,
+    /// The part of `by_rank` that has its account's next nonce.
+    pub(crate) heads: BTreeMap<Rank, Slot>,
     /// By when they are too old.
     pub(crate) by_time: BTreeSet<(Duration, Slot)>,
     /// Those with a last height, by it.
     pub(crate) by_height: BTreeSet<(u64, Slot)>,
     bytes: usize,
+}
+
+fn number(id: &ShortId) -> u64 {
+    u64::from_be_bytes(id.0)
 }
 
 impl Store {
@@ -96,32 +108,37 @@ impl Store {
 
     /// How many senders have transactions.
     pub(crate) fn sender_count(&self) -> usize {
-        self.senders.len()
+        self.by_account.len()
     }
 
     pub(crate) fn sender(&self, id: &AccountId) -> Option<&Sender> {
-        self.senders.get(id)
+        self.by_account.get(id).map(|slot| &self.senders[*slot as usize])
+    }
+
+    /// The queue that a transaction of this store is in.
+    pub(crate) fn sender_of(&self, pooled: &Pooled) -> &Sender {
+        &self.senders[pooled.sender as usize]
     }
 
     pub(crate) fn sender_mut(&mut self, id: &AccountId) -> Option<&mut Sender> {
-        self.senders.get_mut(id)
+        self.by_account.get(id).map(|slot| &mut self.senders[*slot as usize])
     }
 
-    fn with_short(&self, id: ShortId) -> impl Iterator<Item = Slot> {
-        self.ids.range((id, 0)..=(id, Slot::MAX)).map(|(_, slot)| *slot)
+    fn with_short(&self, id: &ShortId) -> impl Iterator<Item = Slot> {
+        self.ids.range((number(id), 0)..=(number(id), Slot::MAX)).map(|(_, slot)| *slot)
     }
 
     pub(crate) fn find(&self, id: &TxId) -> Option<Slot> {
-        self.with_short(id.short()).find(|slot| self.slots.get(*slot).tx.id() == *id)
+        self.with_short(&id.short()).find(|slot| self.slots.get(*slot).tx.id() == *id)
     }
 
     pub(crate) fn find_short(&self, id: &ShortId) -> Option<Slot> {
-        self.with_short(*id).min_by_key(|slot| self.slots.get(*slot).tx.id())
+        self.with_short(id).min_by_key(|slot| self.slots.get(*slot).tx.id())
     }
 
     pub(crate) fn place(&self, slot: Slot) -> Place {
         let pooled = self.slots.get(slot);
-        self.sender(&pooled.tx.sender()).map_or(Place::Queued, |sender| sender.place(pooled.nonce()))
+        self.sender_of(pooled).place(pooled.nonce())
     }
 
     /// The lowest fee per byte up to and including a transaction of `sender` that would stand at `nonce`. It cannot be
@@ -131,57 +148,87 @@ impl Store {
         sender.before(nonce).iter().map(|(_, slot)| self.slots.get(*slot).rank.rate).fold(rate, FeeRate::min)
     }
 
+    /// The transaction that comes after one of the same sender.
+    pub(crate) fn follower(&self, pooled: &Pooled) -> Option<Slot> {
+        // A pool never has the nonce u64::MAX.
+        self.sender_of(pooled).get(pooled.nonce().saturating_add(1))
+    }
+
     /// Puts a transaction into all indexes, for an account whose nonce is `base`. Returns the one it replaced.
-    pub(crate) fn insert(&mut self, pooled: Pooled, base: u64) -> Option<Pooled> {
-        let (sender, rank, nonce) = (pooled.tx.sender(), pooled.rank, pooled.nonce());
+    pub(crate) fn insert(
+        &mut self,
+        tx: VerifiedTx,
+        rank: Rank,
+        expires: Duration,
+        origin: Origin,
+        base: u64,
+    ) -> Option<Pooled> {
+        let sender = *self.by_account.entry(tx.sender()).or_insert_with(|| {
+            // There are no more senders than transactions, and of these fewer than fill a slot's 32 bits.
+            self.senders.insert(Sender::default()) as SenderSlot
+        });
+        let slot = self.slots.0.insert(Pooled { tx, rank, expires, origin, sender }) as Slot;
+        let pooled = self.slots.get(slot);
         self.bytes += pooled.len();
-        let entry = self.slots.0.vacant_entry();
-        let slot = entry.key() as Slot;
-        let pooled = entry.insert(pooled);
-        self.ids.insert((pooled.tx.short_id(), slot));
+        self.ids.insert((number(&pooled.tx.short_id()), slot));
         self.by_rank.insert(rank, slot);
-        self.by_time.insert((pooled.expires, slot));
+        self.by_time.insert((expires, slot));
         self.by_height.extend(pooled.tx.transaction().valid_until.map(|height| (height, slot)));
-        let queue = self.senders.entry(sender).or_default();
-        if queue.place(nonce) == Place::Queued {
+        let queue = &mut self.senders[sender as usize];
+        if queue.place(pooled.nonce()) == Place::Queued {
             self.queued.insert(rank, slot);
         }
-        let replaced = queue.insert(slot, pooled);
-        let old = replaced.map(|slot| self.take(slot));
-        if let (Some(old), Some(queue)) = (&old, self.senders.get_mut(&sender)) {
-            queue.forget(old);
+        if pooled.nonce() == queue.base() {
+            self.heads.insert(rank, slot);
         }
-        self.settle(&sender, base);
+        let old = queue.insert(slot, pooled).map(|old| self.take(old));
+        if let Some(old) = &old {
+            self.senders[sender as usize].forget(old);
+        }
+        self.settle(sender, base);
         old
     }
 
     /// Takes a transaction out of everything.
     pub(crate) fn remove(&mut self, slot: Slot) -> Pooled {
         let pooled = self.take(slot);
-        let id = pooled.tx.sender();
-        if let Some(sender) = self.senders.get_mut(&id) {
-            sender.remove(&pooled);
-            let base = sender.base();
-            if sender.is_empty() {
-                self.senders.remove(&id);
-            } else {
-                self.settle(&id, base);
-            }
+        let sender = &mut self.senders[pooled.sender as usize];
+        sender.remove(&pooled);
+        let base = sender.base();
+        if sender.is_empty() {
+            self.senders.remove(pooled.sender as usize);
+            self.by_account.remove(&pooled.tx.sender());
+        } else {
+            self.settle(pooled.sender, base);
         }
         pooled
     }
 
     /// Follows an account's nonce: finds anew which of the sender's are pending.
-    pub(crate) fn settle(&mut self, id: &AccountId, base: u64) {
-        let Self { slots, senders, queued, .. } = self;
-        if let Some(sender) = senders.get_mut(id) {
-            sender.settle(base, |slot, place| {
-                let rank = slots.get(slot).rank;
-                match place {
-                    Place::Pending => drop(queued.remove(&rank)),
-                    Place::Queued => drop(queued.insert(rank, slot)),
-                }
-            });
+    pub(crate) fn follow(&mut self, id: &AccountId, base: u64) {
+        if let Some(sender) = self.by_account.get(id) {
+            self.settle(*sender, base);
+        }
+    }
+
+    fn settle(&mut self, sender: SenderSlot, base: u64) {
+        let Self { slots, senders, queued, heads, .. } = self;
+        let sender = &mut senders[sender as usize];
+        let old_base = sender.base();
+        sender.settle(base, |slot, place| {
+            let rank = slots.get(slot).rank;
+            match place {
+                Place::Pending => drop(queued.remove(&rank)),
+                Place::Queued => drop(queued.insert(rank, slot)),
+            }
+        });
+        if base != old_base {
+            if let Some(slot) = sender.get(old_base) {
+                heads.remove(&slots.get(slot).rank);
+            }
+            if let Some(slot) = sender.get(base) {
+                heads.insert(slots.get(slot).rank, slot);
+            }
         }
     }
 
@@ -189,13 +236,16 @@ impl Store {
     fn take(&mut self, slot: Slot) -> Pooled {
         let pooled = self.slots.0.remove(slot as usize);
         self.bytes -= pooled.len();
-        self.ids.remove(&(pooled.tx.short_id(), slot));
+        self.ids.remove(&(number(&pooled.tx.short_id()), slot));
         self.by_time.remove(&(pooled.expires, slot));
         if let Some(height) = pooled.tx.transaction().valid_until {
             self.by_height.remove(&(height, slot));
         }
         self.by_rank.remove(&pooled.rank);
         self.queued.remove(&pooled.rank);
+        if pooled.nonce() == self.senders[pooled.sender as usize].base() {
+            self.heads.remove(&pooled.rank);
+        }
         pooled
     }
 
@@ -205,14 +255,18 @@ impl Store {
         let all: Vec<_> = self.slots.0.iter().map(|(slot, pooled)| (slot as Slot, pooled)).collect();
         let len = all.len();
         assert_eq!((self.ids.len(), self.by_rank.len(), self.by_time.len()), (len, len, len));
-        let (mut queued, mut with_height, mut bytes) = (0, 0, 0);
+        let (mut queued, mut heads, mut with_height, mut bytes) = (0, 0, 0, 0);
         for (slot, pooled) in &all {
-            assert!(self.ids.contains(&(pooled.tx.short_id(), *slot)));
+            assert!(self.ids.contains(&(number(&pooled.tx.short_id()), *slot)));
             assert!(self.by_time.contains(&(pooled.expires, *slot)));
             assert_eq!(self.by_rank.get(&pooled.rank), Some(slot));
             let is_queued = self.place(*slot) == Place::Queued;
             assert_eq!(self.queued.get(&pooled.rank), is_queued.then_some(slot));
-            assert_eq!(self.senders[&pooled.tx.sender()].get(pooled.nonce()), Some(*slot));
+            assert_eq!(self.by_account[&pooled.tx.sender()], pooled.sender);
+            assert_eq!(self.sender_of(pooled).get(pooled.nonce()), Some(*slot));
+            let is_head = self.sender_of(pooled).base() == pooled.nonce();
+            assert_eq!(self.heads.get(&pooled.rank), is_head.then_some(slot));
+            heads += usize::from(is_head);
             queued += usize::from(is_queued);
             bytes += pooled.len();
             if let Some(height) = pooled.tx.transaction().valid_until {
@@ -220,9 +274,12 @@ impl Store {
                 with_height += 1;
             }
         }
-        assert_eq!((self.queued.len(), self.by_height.len(), self.bytes), (queued, with_height, bytes));
+        assert_eq!((self.queued.len(), self.heads.len()), (queued, heads));
+        assert_eq!((self.by_height.len(), self.bytes), (with_height, bytes));
         let mut counted = 0;
-        for (id, sender) in &self.senders {
+        assert_eq!(self.senders.len(), self.by_account.len());
+        for (id, sender) in &self.by_account {
+            let sender = &self.senders[*sender as usize];
             let own = sender.all();
             assert!(!own.is_empty() && own.is_sorted_by(|(a, _), (b, _)| a < b));
             counted += own.len();
