@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use rand::{RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
-use starling_wire::{AccountId, TxId, VerifiedTx};
+use starling_wire::{AccountId, TxId, VerifiedTx, limits::TX_OVERHEAD};
 
 use crate::{
     AccountView, Mempool, Origin, Place, PoolConfig, Rejection,
@@ -100,9 +100,9 @@ impl Model {
         let mut left = self.ranked();
         let mut nonces: BTreeMap<AccountId, u64> = BTreeMap::new();
         let mut best = Vec::new();
-        while let Some(at) = left.iter().position(|entry| {
-            entry.nonce() == *nonces.get(&entry.tx.sender()).unwrap_or(&entry.base)
-        }) {
+        while let Some(at) =
+            left.iter().position(|entry| entry.nonce() == *nonces.get(&entry.tx.sender()).unwrap_or(&entry.base))
+        {
             let entry = left.remove(at);
             nonces.insert(entry.tx.sender(), entry.nonce() + 1);
             best.push(entry.tx.id());
@@ -122,10 +122,7 @@ impl Model {
 
     fn floor_at(&self, now: Duration) -> (u128, Duration) {
         let config = config();
-        let fills = [
-            Fill::of(self.all.len(), config.max_count),
-            Fill::of(self.bytes() as usize, config.max_bytes),
-        ];
+        let fills = [Fill::of(self.all.len(), config.max_count), Fill::of(self.bytes() as usize, config.max_bytes)];
         let step = if fills.contains(&Fill::Half) {
             HALF_LIFE / 16
         } else if fills.contains(&Fill::Quarter) {
@@ -145,7 +142,13 @@ impl Model {
     }
 
     /// What is to be removed for a newcomer, in any order, or the name of the reason why it is refused.
-    fn offer(&mut self, now: Duration, tx: &VerifiedTx, height: u64, accounts: &Accounts) -> Result<Vec<TxId>, &'static str> {
+    fn offer(
+        &mut self,
+        now: Duration,
+        tx: &VerifiedTx,
+        height: u64,
+        accounts: &Accounts,
+    ) -> Result<Vec<TxId>, &'static str> {
         self.floor = self.floor_at(now);
         let config = config();
         let new = Entry { tx: tx.clone(), expires: Duration::ZERO, base: accounts.account(&tx.sender()).nonce };
@@ -217,7 +220,8 @@ impl Model {
             return Err("gapped-pool-busy");
         }
         // What an own earlier one pays bounds what the newcomer is worth.
-        let worth = own.iter().filter(|entry| entry.nonce() < nonce).fold(&new, |a, b| if cheaper(b, a) { b } else { a });
+        let worth =
+            own.iter().filter(|entry| entry.nonce() < nonce).fold(&new, |a, b| if cheaper(b, a) { b } else { a });
         let mut evicted = None;
         while !fits(&removed) {
             let ranked = self.ranked();
@@ -265,7 +269,8 @@ impl Model {
         let base = accounts.account(&id).nonce;
         let budget = self.whole_at.get(&id).copied();
         // The replaced one goes as the new one comes: the sender is never without one, and its budget stays.
-        let others: Vec<_> = removed.iter().copied().filter(|gone| old.is_none_or(|old| old.tx.id() != *gone)).collect();
+        let others: Vec<_> =
+            removed.iter().copied().filter(|gone| old.is_none_or(|old| old.tx.id() != *gone)).collect();
         let replaced = old.map(|old| old.tx.id());
         self.drop_all(&others);
         self.all.push(Entry { tx: tx.clone(), expires: now + lifetime, base });
@@ -285,7 +290,13 @@ impl Model {
             let mut left = account.balance.into();
             for entry in self.of(*id) {
                 let payable = entry.nonce() >= account.nonce && entry.cost() <= left;
-                left = if payable { left - entry.cost() } else if entry.nonce() < account.nonce { left } else { 0 };
+                left = if payable {
+                    left - entry.cost()
+                } else if entry.nonce() < account.nonce {
+                    left
+                } else {
+                    0
+                };
                 if !payable {
                     removed.push(entry.tx.id());
                 }
@@ -309,8 +320,7 @@ impl Model {
     }
 
     fn expire(&mut self, now: Duration) -> Vec<TxId> {
-        let removed: Vec<_> =
-            self.all.iter().filter(|entry| entry.expires <= now).map(|entry| entry.tx.id()).collect();
+        let removed: Vec<_> = self.all.iter().filter(|entry| entry.expires <= now).map(|entry| entry.tx.id()).collect();
         self.drop_all(&removed);
         removed
     }
@@ -456,10 +466,14 @@ impl World<'_> {
         let status = pool.status(self.now);
         assert_eq!((status.count, status.queued, status.bytes as u128), (model.all.len(), queued, model.bytes()));
         assert_eq!(pool.next_expiry(), model.all.iter().map(|entry| entry.expires).min());
-        let floor = model.floor_at(self.now).0.div_ceil(1 << 16);
-        assert!(u128::from(status.floor) >= floor && status.floor >= 1);
         let config = config();
         assert!(status.count <= config.max_count && status.bytes <= config.max_bytes);
+        let mut floor = model.floor_at(self.now).0.div_ceil(1 << 16).max(1);
+        let is_full = status.count == config.max_count || status.bytes + TX_OVERHEAD > config.max_bytes;
+        if let (true, 0, Some(cheapest)) = (is_full, queued, ranked.last()) {
+            floor = floor.max(cheapest.fee() / cheapest.bytes() + 1);
+        }
+        assert_eq!(u128::from(status.floor), floor);
     }
 
     /// What is dearer to look at, and what is asked about single transactions.

@@ -415,11 +415,10 @@ impl Mempool {
     /// Only accounts that sent something in the block are looked at, as by a block of transactions others lose neither
     /// nonces nor funds. An embedder whose blocks do more names the others to [`Self::accounts_changed`].
     pub fn apply_block(&mut self, height: u64, txs: &[VerifiedTx], accounts: &impl AccountView) -> Vec<TxId> {
-        let included = txs.iter().filter_map(|tx| self.store.find(&tx.id())).collect::<BTreeSet<_>>();
-        // In the order of the block, each once.
-        let mut removed: Vec<_> = txs.iter().map(|tx| tx.id()).collect();
-        removed.retain(|id| self.contains(id));
-        self.remove_all(included.into_iter().collect());
+        let mut removed = Vec::new();
+        for tx in txs {
+            removed.extend(self.store.find(&tx.id()).map(|slot| self.store.remove(slot).tx.id()));
+        }
         while let Some(&(_, slot)) = self.store.by_height.first().filter(|(last, _)| *last <= height) {
             removed.extend(self.remove_all(vec![slot]));
         }
@@ -501,6 +500,11 @@ impl Mempool {
     pub fn next_nonce(&self, id: &AccountId, accounts: &impl AccountView) -> u64 {
         let nonce = accounts.account(id).nonce;
         self.store.sender(id).map_or(nonce, |sender| sender.end_from(nonce))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> usize {
+        self.refused.len()
     }
 
     #[cfg(test)]

@@ -174,18 +174,20 @@ impl Store {
         self.by_rank.insert(rank, slot);
         self.by_time.insert((expires, slot));
         self.by_height.extend(pooled.tx.transaction().valid_until.map(|height| (height, slot)));
+        let nonce = pooled.nonce();
+        let old = self.senders[sender as usize].insert(slot, pooled).map(|old| self.take(old));
         let queue = &mut self.senders[sender as usize];
-        if queue.place(pooled.nonce()) == Place::Queued {
-            self.queued.insert(rank, slot);
-        }
-        if pooled.nonce() == queue.base() {
-            self.heads.insert(rank, slot);
-        }
-        let old = queue.insert(slot, pooled).map(|old| self.take(old));
         if let Some(old) = &old {
-            self.senders[sender as usize].forget(old);
+            queue.forget(old);
         }
         self.settle(sender, base);
+        let queue = &self.senders[sender as usize];
+        if queue.place(nonce) == Place::Queued {
+            self.queued.insert(rank, slot);
+        }
+        if nonce == queue.base() {
+            self.heads.insert(rank, slot);
+        }
         old
     }
 
