@@ -192,6 +192,11 @@ fn transactions_are_taken_or_refused_with_a_reason() {
     assert!(with(&["block", "ls"]).ok().contains(&rich));
     with(&["block", "get", "99"]).fails(1, &["no block 99 yet"]);
 
+    // A dry run does nothing, and says what would be done.
+    let dry = send(&["--dry-run"]);
+    assert!(dry.err.contains("ready for the next block") && dry.err.contains("not submitted"), "{}", dry.err);
+    with(&["tx", "get", &dry.ok()]).fails(1, &["no transaction"]);
+    send(&["--dry-run", "--nonce", "0", "--fee", "999"]).fails(3, &["nonce-too-low"]);
     send(&["--network", "8"]).fails(3, &["wrong-network"]);
     send(&["--nonce", "0", "--fee", "999"]).fails(3, &["nonce-too-low"]);
     send(&["--nonce", "9999"]).fails(3, &["nonce-too-high"]);
@@ -209,10 +214,15 @@ fn transactions_are_taken_or_refused_with_a_reason() {
     let hex = world.run_with(&["tx", "sign", "--key", "rich.pem"], &new).ok();
     let id = with(&["tx", "submit", &hex]).ok();
     assert_eq!(with(&["tx", "submit", &hex]).ok(), id);
+    assert!(with(&["tx", "submit", &hex, "--dry-run"]).err.contains("waiting for an earlier nonce"));
     assert!(with(&["mempool", "ls"]).ok().contains("queued"));
+    assert!(with(&["mempool", "ls", "--sender", &rich]).ok().contains("queued"));
+    assert!(!with(&["mempool", "ls", "--sender", &poor]).ok().contains("queued"));
+    with(&["mempool", "ls", "--sender", "0x12"]).fails(2, &["64 hex digits"]);
     assert!(with(&["mempool", "status"]).ok().contains("1 queued"));
     let hex = world.run_with(&["tx", "sign", "--key", "rich.pem"], &new.replace("\"nonce\": 3", "\"nonce\": 4")).ok();
     let forged = format!("{}{}", &hex[..hex.len() - 2], if hex.ends_with("00") { "01" } else { "00" });
+    with(&["tx", "submit", &forged, "--dry-run"]).fails(3, &["bad-signature"]);
     with(&["tx", "submit", &forged]).fails(3, &["bad-signature"]);
     world.run_with(&["tx", "sign", "--key", "poor.pem"], &new).fails(2, &["another account"]);
     let unknown = format!("0x{}", "12".repeat(32));
@@ -238,7 +248,17 @@ async fn rpc_answers_with_codes_and_data() {
         assert_eq!(client.tx_send_raw(good.clone()).await.unwrap().state, TxState::Pending);
     }
     assert_eq!(client.txpool_status().await.unwrap().count, 1);
-    assert_eq!(client.txpool_content(None).await.unwrap().len(), 1);
+    assert_eq!(client.txpool_content(None, None).await.unwrap().len(), 1);
+
+    let account: starling_wire::AccountId = rich.parse().unwrap();
+    assert_eq!(client.txpool_content(None, Some(account)).await.unwrap().len(), 1);
+    let sender = client.txpool_sender(account).await.unwrap();
+    assert_eq!((sender.pending, sender.queued, sender.next_nonce), (1, 0, 1));
+    assert!(sender.cost > 1 && sender.bytes > 100);
+    let limits = client.txpool_status().await.unwrap().limits;
+    assert_eq!((limits.sender_count, limits.local_lifetime_s), (64, 86_400));
+    let checked = client.tx_check(good.clone()).await.unwrap();
+    assert_eq!((checked.state, checked.displaced), (TxState::Pending, 0));
 
     let refused = |error: ClientError| match error {
         ClientError::Call(error) => {
@@ -247,13 +267,15 @@ async fn rpc_answers_with_codes_and_data() {
         }
         error => panic!("{error}"),
     };
+    let error = client.tx_check(sign("poor.pem", &poor, "1")).await.unwrap_err();
+    assert_eq!(refused(error), (code::REJECTED, "insufficient-balance".to_owned()));
     let error = client.tx_send_raw(sign("poor.pem", &poor, "1")).await.unwrap_err();
     assert_eq!(refused(error), (code::REJECTED, "insufficient-balance".to_owned()));
     for bad in ["", "0x", "0xzz", &format!("0x{}", "0".repeat(2 * MAX_TX + 2))] {
         assert_eq!(refused(client.tx_send_raw(bad.to_owned()).await.unwrap_err()).0, code::INVALID_INPUT);
     }
     assert_eq!(refused(client.tx_get(starling_wire::TxId([1; 32])).await.unwrap_err()).0, code::NOT_FOUND);
-    assert_eq!(refused(client.txpool_content(Some(1001)).await.unwrap_err()).0, code::INVALID_INPUT);
+    assert_eq!(refused(client.txpool_content(Some(1001), None).await.unwrap_err()).0, code::INVALID_INPUT);
     assert_eq!(refused(client.admin_add_peer("nonsense".into()).await.unwrap_err()).0, code::INVALID_INPUT);
     assert_eq!(client.node_counters().await.unwrap()["starling_admitted_total"], 1);
     assert!(client.discover().await.unwrap()["methods"].as_array().unwrap().len() > 10);
@@ -261,7 +283,7 @@ async fn rpc_answers_with_codes_and_data() {
     // Two nodes find each other when told to.
     let other = world.node("e", &["--genesis", "g.toml"]);
     client.admin_add_peer(other.file().addresses[0].to_string()).await.unwrap();
-    let id = client.txpool_content(None).await.unwrap()[0].id.to_string();
+    let id = client.txpool_content(None, None).await.unwrap()[0].id.to_string();
     let found = world.run(&["tx", "get", &id, "--wait", "15s", "--data-dir", "e", "--json"]);
     assert_eq!(json(&found.ok())["id"], *id);
     assert!(world.run(&["peers", "ls", "--data-dir", "d"]).ok().contains(&other.file().peer_id));
@@ -301,6 +323,21 @@ fn the_port_serves_health_metrics_and_sockets_to_this_machine_only() {
 
     let lonely = world.node("e", &["--genesis", "g.toml", "--bootstrap", "/ip4/127.0.0.1/tcp/1"]);
     assert_eq!(lonely.get("/ready", local).0, 503);
+}
+
+#[test]
+fn a_socket_is_told_of_new_transactions() {
+    let (world, rich) = world();
+    let node = world.node("d", &["--genesis", "g.toml"]);
+    let mut socket = node.socket();
+    node.say(&mut socket, r#"{"jsonrpc":"2.0","id":1,"method":"tx_subscribe"}"#);
+    node.hear(&mut socket, "\"result\":");
+    let send = ["tx", "send", "--key", "rich.pem", "--to", &rich, "--amount", "1", "--data-dir", "d"];
+    let id = world.run(&send).ok();
+    let heard = node.hear(&mut socket, &id);
+    assert!(heard.contains("tx_admitted") && heard.contains("pending"), "{heard}");
+    // Not over HTTP, where nothing could follow.
+    assert!(!node.post(r#"{"jsonrpc":"2.0","id":1,"method":"tx_subscribe"}"#).1.contains("\"result\""));
 }
 
 #[test]

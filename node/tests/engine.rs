@@ -6,7 +6,7 @@ mod cluster;
 
 use std::time::Duration;
 
-use cluster::{Cluster, LATENCY, account_key, forged, genesis, producer_key, transfer};
+use cluster::{ACCOUNTS, Cluster, LATENCY, account_key, forged, genesis, long, producer_key, transfer};
 use proptest::prelude::*;
 use starling_mempool::{AccountView, Rejection};
 use starling_node::engine::{Direction, Event, Input, ProducerConfig};
@@ -439,6 +439,81 @@ fn submissions_are_answered() {
         })
         .collect();
     assert_eq!(answers, [Ok(()), Ok(()), Err("bad-signature"), Err("nonce-too-high")]);
+}
+
+/// The answer comes without a signature being checked, which takes time here.
+#[test]
+fn the_same_bad_bytes_are_checked_once() {
+    let mut cluster = Cluster::new(1, 8, 0, 16);
+    let answers = |cluster: &Cluster| {
+        let bad = |event: &Event| matches!(event, Event::Submitted { result: Err(Rejection::BadSignature(_)), .. });
+        cluster.events.iter().filter(|(_, _, event)| bad(event)).count()
+    };
+    cluster.submit(0, &forged(0, 0));
+    assert_eq!(answers(&cluster), 0, "it is checked");
+    cluster.run(Duration::from_millis(1));
+    assert_eq!(answers(&cluster), 1);
+    cluster.submit(0, &forged(0, 0));
+    assert_eq!(answers(&cluster), 2, "it is known");
+    cluster.submit(0, &transfer(0, 0));
+    cluster.run(Duration::from_millis(1));
+    assert!(cluster.engine(0).pool().contains(&transfer(0, 0).id()));
+}
+
+#[test]
+fn what_nobody_shows_to_have_is_announced_again_for_a_while() {
+    let mut cluster = Cluster::new(1, 8, 0, 17);
+    let (peer, other) = (hostile(&mut cluster), hostile(&mut cluster));
+    let (lost, known) = (transfer(0, 0), transfer(1, 0));
+    cluster.submit(0, &lost);
+    cluster.submit(0, &known);
+    let told = |cluster: &Cluster, tx: &SignedTx| {
+        let names = |message: &Message| matches!(message, Message::IHave(ids) if ids.contains(&tx.short_id()));
+        sent_to(cluster, peer).iter().filter(|message| names(message)).count()
+    };
+    cluster.run(Duration::from_secs(29));
+    assert!(was_pushed(&cluster, peer, &lost));
+    let before = (told(&cluster, &lost), told(&cluster, &known));
+    say(&mut cluster, other, Message::IHave(ids(&[&known])));
+    cluster.run(Duration::from_secs(4));
+    assert_eq!((told(&cluster, &lost), told(&cluster, &known)), (before.0 + 1, before.1));
+    // Whoever lost it may have it once more, without blame.
+    let pushes = |cluster: &Cluster| {
+        let is = |message: &Message| matches!(message, Message::Push { tx, .. } if *tx == lost);
+        sent_to(cluster, peer).iter().filter(|message| is(message)).count()
+    };
+    let pushed = pushes(&cluster);
+    say(&mut cluster, peer, Message::IWant(ids(&[&lost])));
+    assert_eq!((pushes(&cluster), cluster.engine(0).score(cluster.now, &peer)), (pushed + 1, 0.0));
+    cluster.run(Duration::from_secs(3600));
+    assert_eq!((told(&cluster, &lost), told(&cluster, &known)), (before.0 + 6, before.1));
+    assert_eq!(cluster.engine(0).stats().announced_again, 6);
+}
+
+/// Each sender within its own budget; it is what one neighbour brings that is too much.
+#[test]
+fn a_neighbour_may_have_so_much_replaced_and_no_more() {
+    let mut cluster = Cluster::new(1, 8, 0, 18);
+    let (peer, other) = (hostile(&mut cluster), hostile(&mut cluster));
+    let (accounts, rounds) = (ACCOUNTS, 3);
+    for round in 0..=rounds {
+        for account in 0..accounts {
+            say(&mut cluster, peer, push(long(account, 0, 40_000 + 8_000 * round)));
+            cluster.run(Duration::from_micros(100));
+        }
+    }
+    let refused = |cluster: &Cluster| cluster.engine(0).stats().refused.get("replaced-too-often").copied();
+    let replaced = cluster.engine(0).stats().displaced;
+    let bytes = long(0, 0, 40_000).bytes().len() as u64;
+    assert!((4 << 20..(4 << 20) + (1 << 17)).contains(&(replaced * bytes + bytes)), "{replaced}");
+    assert!(refused(&cluster) > Some(0) && cluster.engine(0).score(cluster.now, &peer) == 0.0, "refused without blame");
+    // Another neighbour has its own budget.
+    let before = refused(&cluster);
+    let account = accounts - 1;
+    say(&mut cluster, other, push(long(account, 0, 90_000)));
+    cluster.run(Duration::from_micros(100));
+    assert!(cluster.engine(0).pool().contains(&long(account, 0, 90_000).id()));
+    assert_eq!(refused(&cluster), before);
 }
 
 fn messages() -> impl Strategy<Value = Message> {

@@ -22,7 +22,7 @@ use super::{
     output::{self, Output, facts},
     target::{Client, Target, is_not_found},
 };
-use crate::rpc::{ApiClient, Submitted, TxState, TxView};
+use crate::rpc::{ApiClient, Checked, Submitted, TxState, TxView};
 
 /// Longest input, in bytes. The hex of the longest transaction is far shorter.
 const MAX_INPUT: u64 = 1 << 20;
@@ -63,17 +63,20 @@ pub(super) enum Command {
     /// Submit a signed transaction and print its id
     #[command(before_long_help = "Examples:
   starling tx submit 0x…
-  starling tx submit signed.hex")]
+  starling tx submit signed.hex --dry-run")]
     Submit {
         /// Hex that starts with 0x, or a file with it; - for standard input
         #[arg(value_name = "HEX|FILE", default_value = "-")]
         tx: String,
+        #[command(flatten)]
+        how: How,
         #[command(flatten)]
         target: Target,
     },
     /// Make, sign and submit a transaction, and print its id
     #[command(before_long_help = "Examples:
   starling tx send --key alice.pem --to 0x… --amount 5
+  starling tx send --key alice.pem --to 0x… --amount 5 --dry-run
   starling tx send --key alice.pem --to 0x… --amount 0 --payload-file note.txt")]
     Send {
         /// The sender's private key
@@ -81,6 +84,8 @@ pub(super) enum Command {
         key: PathBuf,
         #[command(flatten)]
         fields: Fields,
+        #[command(flatten)]
+        how: How,
         #[command(flatten)]
         target: Target,
     },
@@ -97,6 +102,14 @@ pub(super) enum Command {
         #[command(flatten)]
         target: Target,
     },
+}
+
+/// How to submit.
+#[derive(Debug, Args)]
+pub(super) struct How {
+    /// Only ask the node whether it would take the transaction
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// The fields of a transaction. The node is asked for those that are not given.
@@ -215,14 +228,14 @@ pub(super) async fn run(command: Command, output: Output) -> Result<(), Failure>
             let view = SignedView { id: tx.id(), raw: to_hex(&tx) };
             output.result("starling.signed-tx/1", &view, || view.raw.clone())
         }
-        Command::Submit { tx, target } => {
+        Command::Submit { tx, how, target } => {
             let text = if tx.starts_with("0x") { tx } else { read_text(Path::new(&tx))? };
-            submit(&target.client()?, text.trim(), output).await
+            submit(&target.client()?, text.trim(), &how, output).await
         }
-        Command::Send { key, fields, target } => {
+        Command::Send { key, fields, how, target } => {
             let key = keyfile::read(&key)?;
             let tx = sign(fields.complete(key.account(), &target).await?, &key)?;
-            submit(&target.client()?, &to_hex(&tx), output).await
+            submit(&target.client()?, &to_hex(&tx), &how, output).await
         }
         Command::Get { id, wait, target } => {
             let view = get(&target.client()?, id, wait).await?;
@@ -239,13 +252,35 @@ fn to_hex(tx: &SignedTx) -> String {
     format!("0x{}", hex::encode(tx.bytes()))
 }
 
-async fn submit(client: &Client, hex: &str, output: Output) -> Result<(), Failure> {
+async fn submit(client: &Client, hex: &str, how: &How, output: Output) -> Result<(), Failure> {
+    if how.dry_run {
+        let answer = client.http().tx_check(hex.to_owned()).await.map_err(|error| client.failure(error))?;
+        return output.result("starling.checked/1", &answer, || {
+            let _told = writeln!(io::stderr(), "{}", say_if(&answer));
+            answer.id.to_string()
+        });
+    }
     let answer: Submitted = client.http().tx_send_raw(hex.to_owned()).await.map_err(|error| client.failure(error))?;
     output.result("starling.submitted/1", &answer, || {
         // The result is the id alone, for use in scripts.
         let _told = writeln!(io::stderr(), "{}", say(answer.state));
         answer.id.to_string()
     })
+}
+
+/// What would become of a transaction.
+fn say_if(answer: &Checked) -> String {
+    let place = match answer.state {
+        TxState::Included => return "nothing to be done: it is in a block already".to_owned(),
+        TxState::Pending => "ready for the next block",
+        TxState::Queued => "waiting for an earlier nonce of its sender",
+    };
+    let replaces = if answer.replaced_bytes > 0 { ", in place of the one with its nonce" } else { "" };
+    let evicts = match answer.displaced - u64::from(answer.replaced_bytes > 0) {
+        0 => String::new(),
+        count => format!(", and {count} would have to leave"),
+    };
+    format!("the node would take it: {place}{replaces}{evicts}; it was not submitted")
 }
 
 fn say(state: TxState) -> &'static str {

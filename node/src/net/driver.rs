@@ -11,7 +11,7 @@ use libp2p::{
 use starling_mempool::{Place, Rejection};
 use starling_wire::{Message, NodeId};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{broadcast, mpsc, oneshot},
     time::{Instant, sleep_until},
 };
 
@@ -19,6 +19,7 @@ use super::{
     Command,
     base::{Base, BaseEvent},
     behaviour,
+    handle::Admission,
     handler::Received,
     identity,
     trace::{Clock, Trace},
@@ -44,6 +45,7 @@ pub(super) struct Driver {
     pub(super) verifier: Verifier,
     pub(super) commands: mpsc::Receiver<Command<Engine>>,
     pub(super) trace: Trace,
+    pub(super) admissions: broadcast::Sender<Admission>,
     /// Who waits for the answer to a submission. Bounded by the commands accepted and the checks the engine allows.
     pub(super) submissions: HashMap<Ticket, oneshot::Sender<Result<Place, Rejection>>>,
     pub(super) next_ticket: u64,
@@ -199,6 +201,12 @@ impl Driver {
             Event::Admitted { id, from, place } => {
                 tracing::debug!(%id, ?from, ?place, "transaction admitted");
                 self.trace.delivered(self.clock.now(), id.short(), from);
+                if self.admissions.receiver_count() > 0
+                    && let Some(tx) = self.engine.pool().get(&id)
+                {
+                    // The last one to listen may leave just now.
+                    let _left = self.admissions.send((tx.clone(), place));
+                }
             }
             Event::Refused { id, from, rejection } => tracing::debug!(%id, ?from, %rejection, "transaction refused"),
             Event::Submitted { ticket, result } => {

@@ -4,15 +4,22 @@ use std::{fmt, sync::Arc};
 
 use libp2p::Multiaddr;
 use starling_mempool::{Place, Rejection};
-use starling_wire::{NodeId, SignedTx};
+use starling_wire::{NodeId, SignedTx, VerifiedTx};
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::counters::Counters;
 use crate::engine::{Engine, Time};
 
 /// Commands that wait for the node; beyond it callers are told that it is busy.
 const MAX_COMMANDS: usize = 1024;
+
+/// Admissions kept for whoever is told of them and has not taken them yet; whoever falls further behind is told that it
+/// missed some. At most 32 MiB of the longest transactions, and mostly shared with the pool.
+const MAX_ADMISSIONS: usize = 1024;
+
+/// A transaction that entered the pool, and its place there.
+pub type Admission = (VerifiedTx, Place);
 
 /// Why a node did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -53,6 +60,7 @@ pub struct NodeHandle<S = Engine> {
     listeners: Arc<[Multiaddr]>,
     counters: Arc<Counters>,
     commands: mpsc::Sender<Command<S>>,
+    admissions: broadcast::Sender<Admission>,
 }
 
 impl<S> Clone for NodeHandle<S> {
@@ -62,6 +70,7 @@ impl<S> Clone for NodeHandle<S> {
             listeners: self.listeners.clone(),
             counters: self.counters.clone(),
             commands: self.commands.clone(),
+            admissions: self.admissions.clone(),
         }
     }
 }
@@ -76,7 +85,8 @@ impl<S: 'static> NodeHandle<S> {
     /// A handle, and what is asked through it and its clones.
     pub fn new(id: NodeId, listeners: Vec<Multiaddr>, counters: Arc<Counters>) -> (Self, mpsc::Receiver<Command<S>>) {
         let (commands, receiver) = mpsc::channel(MAX_COMMANDS);
-        (Self { id, listeners: listeners.into(), counters, commands }, receiver)
+        let (admissions, _) = broadcast::channel(MAX_ADMISSIONS);
+        (Self { id, listeners: listeners.into(), counters, commands, admissions }, receiver)
     }
 
     /// The node's id.
@@ -92,6 +102,11 @@ impl<S: 'static> NodeHandle<S> {
     /// What crossed the wire so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Where the node's main task tells of transactions that entered the pool, and where to subscribe to that.
+    pub fn admissions(&self) -> &broadcast::Sender<Admission> {
+        &self.admissions
     }
 
     /// Submits a transaction: it is checked, taken into the pool and passed on. One that is in the pool already is a

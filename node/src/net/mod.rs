@@ -36,7 +36,7 @@ use self::driver::{Behaviour, Driver};
 pub use self::{
     base::{Base, BaseEvent},
     counters::{Counters, Flow, FrameCount},
-    handle::{Command, NodeHandle, Query, Unavailable},
+    handle::{Admission, Command, NodeHandle, Query, Unavailable},
     identity::{NotEd25519, keypair, node_id, peer_id},
     trace::{Clock, Delivery, Trace},
     transport::{BoxedTransport, MakeTransport, transport},
@@ -144,6 +144,7 @@ pub async fn start(
         verifier: Verifier::new(random_seed()?),
         commands,
         trace,
+        admissions: handle.admissions().clone(),
         submissions: HashMap::new(),
         next_ticket: 0,
     };

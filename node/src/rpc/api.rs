@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use jsonrpsee::{core::RpcResult, proc_macros::rpc};
+use jsonrpsee::{
+    core::{RpcResult, SubscriptionResult},
+    proc_macros::rpc,
+};
 use serde::{Deserialize, Serialize};
 use starling_mempool::Place;
 use starling_wire::{AccountId, BlockId, GenesisId, NetworkId, NodeId, Transaction, TxId};
@@ -15,6 +18,15 @@ pub trait Api {
     #[method(name = "tx_sendRaw")]
     async fn tx_send_raw(&self, tx: String) -> RpcResult<Submitted>;
 
+    /// Whether a signed transaction would be admitted now, signature included. Nothing is done with it.
+    #[method(name = "tx_check")]
+    async fn tx_check(&self, tx: String) -> RpcResult<Checked>;
+
+    /// Every transaction that enters the pool from now on (WebSocket only). Whoever reads too slowly is told so, and told
+    /// no more.
+    #[subscription(name = "tx_subscribe" => "tx_admitted", unsubscribe = "tx_unsubscribe", item = TxView)]
+    async fn tx_subscribe(&self) -> SubscriptionResult;
+
     /// A transaction in the pool or in a recent block.
     #[method(name = "tx_get")]
     async fn tx_get(&self, id: TxId) -> RpcResult<TxView>;
@@ -23,9 +35,14 @@ pub trait Api {
     #[method(name = "txpool_status")]
     async fn txpool_status(&self) -> RpcResult<PoolView>;
 
-    /// The pool's transactions, highest fee per byte first: at most `limit` (100 if not given, 1,000 at most).
+    /// The pool's transactions, highest fee per byte first, or one sender's by nonce: at most `limit` (100 if not given,
+    /// 1,000 at most).
     #[method(name = "txpool_content")]
-    async fn txpool_content(&self, limit: Option<u32>) -> RpcResult<Vec<TxView>>;
+    async fn txpool_content(&self, limit: Option<u32>, sender: Option<AccountId>) -> RpcResult<Vec<TxView>>;
+
+    /// What one sender has in the pool, in numbers.
+    #[method(name = "txpool_sender")]
+    async fn txpool_sender(&self, id: AccountId) -> RpcResult<SenderView>;
 
     /// An account after the last applied block. One that was never heard of is empty.
     #[method(name = "account_get")]
@@ -98,6 +115,19 @@ pub struct Submitted {
     pub state: TxState,
 }
 
+/// Answer to `tx_check`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// The transaction.
+    pub id: TxId,
+    /// Where it would be, or is already.
+    pub state: TxState,
+    /// Bytes of the transaction it would replace, 0 if none.
+    pub replaced_bytes: u64,
+    /// How many would leave the pool, the replaced one counted.
+    pub displaced: u64,
+}
+
 /// A transaction as shown to people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TxView {
@@ -125,8 +155,52 @@ pub struct PoolView {
     pub queued: u64,
     /// Bytes of all of them.
     pub bytes: u64,
+    /// How many senders have transactions.
+    pub senders: u64,
     /// Lowest fee per byte that would be admitted now.
     pub floor: u64,
+    /// The limits.
+    pub limits: PoolLimits,
+    /// Transactions from neighbours that were refused since the start, by reason.
+    pub refused: BTreeMap<String, u64>,
+}
+
+/// The limits of a pool, in the answer to `txpool_status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolLimits {
+    /// Most transactions.
+    pub count: u64,
+    /// Most bytes of all of them.
+    pub bytes: u64,
+    /// Most transactions of one sender.
+    pub sender_count: u64,
+    /// Most bytes of one sender's.
+    pub sender_bytes: u64,
+    /// How far a nonce may be above the account's.
+    pub nonce_gap: u64,
+    /// How long a neighbour's transaction may stay, in seconds.
+    pub lifetime_s: u64,
+    /// The same for one submitted at this node.
+    pub local_lifetime_s: u64,
+}
+
+/// Answer to `txpool_sender`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SenderView {
+    /// The sender.
+    pub id: AccountId,
+    /// What its account has.
+    pub balance: u64,
+    /// The nonce its next transaction should carry, with those in the pool counted.
+    pub next_nonce: u64,
+    /// Its transactions that could be included now.
+    pub pending: u64,
+    /// Those that wait for an earlier nonce.
+    pub queued: u64,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// Amounts and fees of all of them. With the balance it says what else can be sent.
+    pub cost: u64,
 }
 
 /// Answer to `account_get`.

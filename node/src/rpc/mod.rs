@@ -15,7 +15,10 @@ mod server;
 mod state;
 
 pub use self::{
-    api::{AccountView, ApiClient, BlockView, ChainView, NodeView, PeerView, PoolView, Submitted, TxState, TxView},
+    api::{
+        AccountView, ApiClient, BlockView, ChainView, Checked, NodeView, PeerView, PoolLimits, PoolView, SenderView,
+        Submitted, TxState, TxView,
+    },
     client::{ConnectError, Cookie, CookieError, connect},
     errors::{RejectionData, code},
     serve::{RpcConfig, RpcServer, ServeError, serve},

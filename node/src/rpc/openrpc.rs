@@ -35,6 +35,33 @@ const METHODS: &[Method] = &[
         errors: &[code::INVALID_INPUT, code::NOT_READY, code::REJECTED, code::LIMIT],
     },
     Method {
+        name: "tx_check",
+        about: "Whether a signed transaction would be admitted now, signature included. Nothing is done with it.",
+        params: &[Param { name: "tx", about: "The transaction's bytes", schema: hex_bytes, required: true }],
+        result: || reference("Checked"),
+        errors: &[code::INVALID_INPUT, code::NOT_READY, code::REJECTED, code::LIMIT],
+    },
+    Method {
+        name: "tx_subscribe",
+        about: "Notifies by tx_admitted, on this WebSocket, of every transaction that enters the pool from now on, as a Tx. \
+                Whoever reads too slowly is sent an error in place of a result, and nothing more.",
+        params: &[],
+        result: || json!({"type": ["string", "integer"], "description": "The subscription's id"}),
+        errors: &[],
+    },
+    Method {
+        name: "tx_unsubscribe",
+        about: "Ends a subscription.",
+        params: &[Param {
+            name: "subscription",
+            about: "Its id",
+            schema: || json!({"type": ["string", "integer"]}),
+            required: true,
+        }],
+        result: || json!({"type": "boolean"}),
+        errors: &[],
+    },
+    Method {
         name: "tx_get",
         about: "A transaction in the pool or in a recent block.",
         params: &[Param { name: "id", about: "The transaction's id", schema: id, required: true }],
@@ -50,15 +77,25 @@ const METHODS: &[Method] = &[
     },
     Method {
         name: "txpool_content",
-        about: "The pool's transactions, highest fee per byte first.",
-        params: &[Param {
-            name: "limit",
-            about: "How many at most: 100 if not given, 1,000 at most",
-            schema: || json!({"type": "integer", "minimum": 0, "maximum": 1000}),
-            required: false,
-        }],
+        about: "The pool's transactions, highest fee per byte first, or one sender's by nonce.",
+        params: &[
+            Param {
+                name: "limit",
+                about: "How many at most: 100 if not given, 1,000 at most",
+                schema: || json!({"type": "integer", "minimum": 0, "maximum": 1000}),
+                required: false,
+            },
+            Param { name: "sender", about: "Only this account's", schema: id, required: false },
+        ],
         result: || list(reference("Tx")),
         errors: &[code::INVALID_INPUT, code::NOT_READY, code::LIMIT],
+    },
+    Method {
+        name: "txpool_sender",
+        about: "What one sender has in the pool, in numbers.",
+        params: &[Param { name: "id", about: "The account's id", schema: id, required: true }],
+        result: || reference("Sender"),
+        errors: USUAL,
     },
     Method {
         name: "account_get",
@@ -170,6 +207,9 @@ fn schemas() -> Value {
     let state = json!({"enum": ["pending", "queued", "included"]});
     json!({
         "Submitted": object(json!({"id": id(), "state": state}), &[]),
+        "Checked": object(json!({
+            "id": id(), "state": state, "replaced_bytes": number(), "displaced": number(),
+        }), &[]),
         "Transaction": object(json!({
             "network": number(), "sender": id(), "nonce": number(), "fee": number(), "recipient": id(),
             "amount": number(), "valid_until": number(), "payload": hex_bytes(),
@@ -179,7 +219,17 @@ fn schemas() -> Value {
             "transaction": reference("Transaction"),
         }), &["height"]),
         "Pool": object(json!({
-            "count": number(), "pending": number(), "queued": number(), "bytes": number(), "floor": number(),
+            "count": number(), "pending": number(), "queued": number(), "bytes": number(), "senders": number(),
+            "floor": number(), "limits": reference("PoolLimits"),
+            "refused": {"type": "object", "additionalProperties": number()},
+        }), &[]),
+        "PoolLimits": object(json!({
+            "count": number(), "bytes": number(), "sender_count": number(), "sender_bytes": number(),
+            "nonce_gap": number(), "lifetime_s": number(), "local_lifetime_s": number(),
+        }), &[]),
+        "Sender": object(json!({
+            "id": id(), "balance": number(), "next_nonce": number(), "pending": number(), "queued": number(),
+            "bytes": number(), "cost": number(),
         }), &[]),
         "Account": object(json!({
             "id": id(), "balance": number(), "nonce": number(), "next_nonce": number(),
@@ -247,13 +297,17 @@ pub(super) fn document() -> Value {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use jsonrpsee::core::{RpcResult, async_trait};
+    use jsonrpsee::{
+        PendingSubscriptionSink,
+        core::{RpcResult, SubscriptionResult, async_trait},
+    };
     use serde::Serialize;
     use starling_wire::{AccountId, BlockId, GenesisId, NetworkId, NodeId, Transaction, TxId};
 
     use super::*;
     use crate::rpc::api::{
-        AccountView, ApiServer, BlockView, ChainView, NodeView, PeerView, PoolView, Submitted, TxState, TxView,
+        AccountView, ApiServer, BlockView, ChainView, Checked, NodeView, PeerView, PoolLimits, PoolView, SenderView,
+        Submitted, TxState, TxView,
     };
 
     /// Methods that are never called: only their names are looked at.
@@ -264,13 +318,22 @@ mod tests {
         async fn tx_send_raw(&self, _: String) -> RpcResult<Submitted> {
             unreachable!()
         }
+        async fn tx_check(&self, _: String) -> RpcResult<Checked> {
+            unreachable!()
+        }
+        async fn tx_subscribe(&self, _: PendingSubscriptionSink) -> SubscriptionResult {
+            unreachable!()
+        }
         async fn tx_get(&self, _: TxId) -> RpcResult<TxView> {
             unreachable!()
         }
         async fn txpool_status(&self) -> RpcResult<PoolView> {
             unreachable!()
         }
-        async fn txpool_content(&self, _: Option<u32>) -> RpcResult<Vec<TxView>> {
+        async fn txpool_sender(&self, _: AccountId) -> RpcResult<SenderView> {
+            unreachable!()
+        }
+        async fn txpool_content(&self, _: Option<u32>, _: Option<AccountId>) -> RpcResult<Vec<TxView>> {
             unreachable!()
         }
         async fn account_get(&self, _: AccountId) -> RpcResult<AccountView> {
@@ -337,7 +400,22 @@ mod tests {
         check("Submitted", &Submitted { id, state: TxState::Pending });
         check("Transaction", &transaction);
         check("Tx", &TxView { id, state: TxState::Included, height: Some(1), bytes: 1, transaction });
-        check("Pool", &PoolView { count: 0, pending: 0, queued: 0, bytes: 0, floor: 0 });
+        check("Checked", &Checked { id, state: TxState::Pending, replaced_bytes: 0, displaced: 0 });
+        let limits = PoolLimits {
+            count: 1,
+            bytes: 1,
+            sender_count: 1,
+            sender_bytes: 1,
+            nonce_gap: 1,
+            lifetime_s: 1,
+            local_lifetime_s: 1,
+        };
+        check("PoolLimits", &limits);
+        let (count, pending, queued, bytes, senders, floor) = (0, 0, 0, 0, 0, 0);
+        let refused = BTreeMap::new();
+        check("Pool", &PoolView { count, pending, queued, bytes, senders, floor, limits, refused });
+        let (id, balance, next_nonce, cost) = (AccountId([1; 32]), 0, 0, 0);
+        check("Sender", &SenderView { id, balance, next_nonce, pending, queued, bytes, cost });
         check("Account", &AccountView { id: AccountId([1; 32]), balance: 0, nonce: 0, next_nonce: 0 });
         check("Chain", &ChainView { height: 0, id: BlockId::ZERO, account_digest: String::new() });
         check(

@@ -41,8 +41,12 @@ const MAX_BATCH: u32 = 64;
 /// Requests worked on at one time, each WebSocket counted as one. More are answered with HTTP's 429.
 const MAX_CALLS: u32 = 256;
 
-/// Subscriptions on one WebSocket. There are no methods to subscribe with so far.
+/// Subscriptions on one WebSocket.
 const MAX_SUBSCRIPTIONS: u32 = 16;
+
+/// Messages that wait for one WebSocket's reader; until there is room, its subscriptions wait. 4 MiB of the longest
+/// transactions.
+const MAX_WAITING: u32 = 64;
 
 /// How long a stopping server waits for the calls it is working on.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -181,6 +185,7 @@ fn rpc_service(methods: Methods, stop: StopHandle) -> RpcService {
         .max_response_body_size(MAX_RESPONSE)
         .max_connections(MAX_CALLS)
         .max_subscriptions_per_connection(MAX_SUBSCRIPTIONS)
+        .set_message_buffer_capacity(MAX_WAITING)
         .set_batch_request_config(BatchRequestConfig::Limit(MAX_BATCH))
         .enable_ws_ping(PingConfig::new())
         .build();

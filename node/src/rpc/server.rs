@@ -1,17 +1,25 @@
 //! What each method does.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use jsonrpsee::{
-    core::{RpcResult, async_trait},
+    PendingSubscriptionSink, SendTimeoutError,
+    core::{RpcResult, SubscriptionResult, async_trait},
     types::ErrorObjectOwned,
 };
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
-use starling_mempool::{AccountView as _, Place};
+use starling_mempool::{AccountView as _, Admissible, Place, Rejection};
 use starling_wire::{AccountId, NodeId, PROTOCOL_VERSION, SignedTx, TxId, VerifiedTx, limits::MAX_TX};
+use tokio::sync::broadcast::error::RecvError;
 
 use super::{
-    api::{AccountView, ApiServer, BlockView, ChainView, NodeView, PeerView, PoolView, Submitted, TxState, TxView},
+    api::{
+        AccountView, ApiServer, BlockView, ChainView, Checked, NodeView, PeerView, PoolLimits, PoolView, SenderView,
+        Submitted, TxState, TxView,
+    },
     errors::{admin_is_off, invalid_input, no_bans, no_blocks, not_found, rejected, unavailable},
     metrics, openrpc,
     state::{Neighbour, State},
@@ -25,6 +33,9 @@ use crate::{
 /// only a few hundred at a time; the server then says that the answer is too large.
 const CONTENT_DEFAULT: u32 = 100;
 const CONTENT_MAX: u32 = 1_000;
+
+/// How long a subscription waits for its reader to take one message.
+const READER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The methods over a running node.
 pub(super) struct Server<S> {
@@ -71,6 +82,45 @@ impl<S: State> ApiServer for Server<S> {
         }
     }
 
+    async fn tx_check(&self, tx: String) -> RpcResult<Checked> {
+        let tx = parse_tx(&tx)?;
+        let id = tx.id();
+        let known = |state| Checked { id, state, replaced_bytes: 0, displaced: 0 };
+        let unchecked = tx.clone();
+        let found = self.query(move |state, now| look_at(state, now, &unchecked)).await?;
+        let Admissible { place, replaced_bytes, displaced } = match found {
+            Found::Included => return Ok(known(TxState::Included)),
+            Found::Pooled(place) => return Ok(known(place.into())),
+            Found::New(checked) => checked.map_err(|rejection| rejected(&rejection))?,
+        };
+        tx.verify().map_err(|error| rejected(&Rejection::BadSignature(error)))?;
+        Ok(Checked { id, state: place.into(), replaced_bytes: replaced_bytes as u64, displaced: displaced as u64 })
+    }
+
+    async fn tx_subscribe(&self, pending: PendingSubscriptionSink) -> SubscriptionResult {
+        let mut admissions = self.handle.admissions().subscribe();
+        let sink = pending.accept().await?;
+        loop {
+            let admission = tokio::select! {
+                () = sink.closed() => return Ok(()),
+                admission = admissions.recv() => admission,
+            };
+            let (tx, place) = admission.map_err(|error| match error {
+                RecvError::Lagged(missed) => {
+                    format!("read too slowly: {missed} transactions were missed; subscribe again, and look at txpool_content")
+                }
+                RecvError::Closed => "the node is stopping".to_owned(),
+            })?;
+            let message = serde_json::value::to_raw_value(&pooled_view(&tx, Some(place)))?;
+            // Meanwhile what is admitted waits, up to a bound.
+            match sink.send_timeout(message, READER_PATIENCE).await {
+                Ok(()) => {}
+                Err(SendTimeoutError::Closed(_)) => return Ok(()),
+                Err(SendTimeoutError::Timeout(_)) => Err("read too slowly: nothing was taken for 10 seconds")?,
+            }
+        }
+    }
+
     async fn tx_get(&self, id: TxId) -> RpcResult<TxView> {
         let found = self.query(move |state, _| find_tx(state, &id)).await?;
         found.ok_or_else(|| {
@@ -81,17 +131,32 @@ impl<S: State> ApiServer for Server<S> {
     }
 
     async fn txpool_status(&self) -> RpcResult<PoolView> {
-        let status = self.query(|state, now| state.pool().status(now.since_start())).await?;
+        let question = |state: &S, now: Time| {
+            let pool = state.pool();
+            (pool.status(now.since_start()), pool.config().clone(), state.stats().refused.clone())
+        };
+        let (status, config, refused) = self.query(question).await?;
         Ok(PoolView {
             count: status.count as u64,
             pending: status.pending as u64,
             queued: status.queued as u64,
             bytes: status.bytes as u64,
+            senders: status.senders as u64,
             floor: status.floor,
+            limits: PoolLimits {
+                count: config.max_count as u64,
+                bytes: config.max_bytes as u64,
+                sender_count: config.max_per_sender as u64,
+                sender_bytes: config.max_bytes_per_sender as u64,
+                nonce_gap: config.max_nonce_gap,
+                lifetime_s: config.lifetime.as_secs(),
+                local_lifetime_s: config.local_lifetime.as_secs(),
+            },
+            refused: refused.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
         })
     }
 
-    async fn txpool_content(&self, limit: Option<u32>) -> RpcResult<Vec<TxView>> {
+    async fn txpool_content(&self, limit: Option<u32>, sender: Option<AccountId>) -> RpcResult<Vec<TxView>> {
         let limit = limit.unwrap_or(CONTENT_DEFAULT);
         if limit > CONTENT_MAX {
             return Err(invalid_input(format!("the limit is {limit}; ask for {CONTENT_MAX} at most")));
@@ -100,10 +165,32 @@ impl<S: State> ApiServer for Server<S> {
         let txs: Vec<(VerifiedTx, Option<Place>)> = self
             .query(move |state, _| {
                 let pool = state.pool();
-                pool.iter().take(limit as usize).map(|tx| (tx.clone(), pool.place(&tx.id()))).collect()
+                let with_place = |tx: &VerifiedTx| (tx.clone(), pool.place(&tx.id()));
+                match sender {
+                    None => pool.iter().take(limit as usize).map(with_place).collect(),
+                    Some(id) => pool.by_sender(&id).take(limit as usize).map(with_place).collect(),
+                }
             })
             .await?;
         Ok(txs.iter().map(|(tx, place)| pooled_view(tx, *place)).collect())
+    }
+
+    async fn txpool_sender(&self, id: AccountId) -> RpcResult<SenderView> {
+        self.query(move |state, _| {
+            let (pool, ledger) = (state.pool(), state.ledger());
+            let status = pool.sender_status(&id);
+            SenderView {
+                id,
+                balance: ledger.account(&id).balance,
+                next_nonce: pool.next_nonce(&id, ledger),
+                pending: status.pending as u64,
+                queued: status.queued as u64,
+                bytes: status.bytes as u64,
+                // It never exceeds a balance.
+                cost: u64::try_from(status.cost).unwrap_or(u64::MAX),
+            }
+        })
+        .await
     }
 
     async fn account_get(&self, id: AccountId) -> RpcResult<AccountView> {
@@ -252,6 +339,25 @@ fn peer_view(neighbour: &Neighbour, now: Time) -> PeerView {
     }
 }
 
+/// What a transaction is to a node.
+enum Found {
+    Included,
+    Pooled(Place),
+    New(Result<Admissible, Rejection>),
+}
+
+fn look_at(state: &impl State, now: Time, tx: &SignedTx) -> Found {
+    let chain = state.chain();
+    if chain.is_some_and(|chain| chain.included_at(&tx.id()).is_some()) {
+        return Found::Included;
+    }
+    if let Some(place) = state.pool().place(&tx.id()) {
+        return Found::Pooled(place);
+    }
+    let height = chain.map_or(0, Chain::height);
+    Found::New(state.pool().check(now.since_start(), tx, height, state.ledger()))
+}
+
 fn find_tx(state: &impl State, id: &TxId) -> Option<TxView> {
     let pool = state.pool();
     if let Some(tx) = pool.get(id) {
@@ -285,7 +391,51 @@ fn block_view(applied: &AppliedBlock) -> BlockView {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use jsonrpsee::{core::EmptyServerParams, server::Methods};
+    use starling_wire::{NetworkId, SecretKey, Transaction};
+
     use super::*;
+    use crate::engine::Engine;
+
+    fn transaction(nonce: u64) -> VerifiedTx {
+        let key = SecretKey::from_seed(&[1; 32]);
+        let tx = Transaction {
+            network: NetworkId(1),
+            sender: key.account(),
+            nonce,
+            fee: 1000,
+            recipient: AccountId([9; 32]),
+            amount: 1,
+            valid_until: None,
+            payload: Default::default(),
+        };
+        tx.sign(&key).unwrap().verify().unwrap()
+    }
+
+    #[tokio::test]
+    async fn subscribers_are_told_until_they_fall_behind() {
+        let (handle, _commands) = NodeHandle::<Engine>::new(NodeId([1; 32]), vec![], Arc::default());
+        let methods: Methods = Server::new(handle.clone(), false).into_rpc().into();
+        let mut quick = methods.subscribe("tx_subscribe", EmptyServerParams::new(), 4).await.unwrap();
+        let mut slow = methods.subscribe("tx_subscribe", EmptyServerParams::new(), 4).await.unwrap();
+        let txs: Vec<_> = (0..10).map(transaction).collect();
+        for number in 0..2_000 {
+            let tx = &txs[number % txs.len()];
+            assert_eq!(handle.admissions().send((tx.clone(), Place::Queued)).unwrap(), 2, "both listen");
+            let (view, _) = quick.next::<TxView>().await.unwrap().unwrap();
+            assert_eq!((view.id, view.state), (tx.id(), TxState::Queued));
+        }
+        // The other has what waited for it, and then an end.
+        let mut told = 0;
+        while let Some(view) = slow.next::<TxView>().await {
+            view.unwrap();
+            told += 1;
+        }
+        assert!((1..20).contains(&told), "{told}");
+        assert_eq!(handle.admissions().receiver_count(), 1);
+    }
 
     fn message(text: &str) -> String {
         parse_tx(text).unwrap_err().message().to_owned()

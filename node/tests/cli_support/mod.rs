@@ -178,6 +178,35 @@ impl Node {
         std::str::from_utf8(&start).unwrap().rsplit(' ').next().unwrap().parse().unwrap()
     }
 
+    /// Opens a WebSocket (RFC 6455).
+    pub(crate) fn socket(&self) -> TcpStream {
+        let mut stream = TcpStream::connect(self.file().rpc.strip_prefix("http://").unwrap()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        let head =
+            format!("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{key}\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        self.hear(&mut stream, "\r\n\r\n");
+        stream
+    }
+
+    /// Sends a short text on a WebSocket, masked with zeros.
+    pub(crate) fn say(&self, stream: &mut TcpStream, text: &str) {
+        assert!(text.len() < 126);
+        let frame = [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], text.as_bytes()].concat();
+        stream.write_all(&frame).unwrap();
+    }
+
+    /// Reads until a text has come, and gives all that came.
+    pub(crate) fn hear(&self, stream: &mut TcpStream, text: &str) -> String {
+        let (mut heard, mut byte) = (Vec::new(), [0]);
+        while !heard.ends_with(text.as_bytes()) {
+            stream.read_exact(&mut byte).unwrap();
+            heard.push(byte[0]);
+        }
+        String::from_utf8_lossy(&heard).into_owned()
+    }
+
     /// Sends an HTTP request with its headers and body; gives the status and the rest of the answer.
     pub(crate) fn http(&self, request: &str) -> (u16, String) {
         let address = self.file().rpc.strip_prefix("http://").unwrap();

@@ -12,7 +12,8 @@ use starling_node::engine::{
     ProducerConfig, Ticket, Time,
 };
 use starling_wire::{
-    AccountId, Message, NetworkId, NodeId, SecretKey, SignedTx, Transaction, TxId, Unverified, verify,
+    AccountId, Message, NetworkId, NodeId, SecretKey, SignedTx, Transaction, TxId, Unverified, limits::MAX_PAYLOAD,
+    verify,
 };
 
 pub(crate) const LATENCY: Duration = Duration::from_millis(20);
@@ -41,13 +42,18 @@ pub(crate) fn account_key(i: u64) -> SecretKey {
     SecretKey::insecure_from_name(i, "account")
 }
 
-/// Ten rich accounts, two producers.
+/// Rich accounts.
+pub(crate) const ACCOUNTS: u64 = 60;
+
+/// Rich accounts, two producers.
 pub(crate) fn genesis() -> Genesis {
     Genesis {
         network: NetworkId(7),
         producers: (0..2).map(|i| producer_key(i).account()).collect(),
         limits: Limits::default(),
-        accounts: (0..10).map(|i| GenesisAccount { id: account_key(i).account(), balance: 1_000_000_000 }).collect(),
+        accounts: (0..ACCOUNTS)
+            .map(|i| GenesisAccount { id: account_key(i).account(), balance: 1_000_000_000 })
+            .collect(),
     }
 }
 
@@ -69,6 +75,13 @@ pub(crate) fn transfer(account: u64, nonce: u64) -> SignedTx {
         payload: Bytes::from_static(b"payload"),
     };
     tx.sign(&key).unwrap()
+}
+
+/// One of 32 KiB and some more.
+pub(crate) fn long(account: u64, nonce: u64, fee: u64) -> SignedTx {
+    let mut tx = transfer(account, nonce).transaction().clone();
+    (tx.fee, tx.payload) = (fee, vec![0; MAX_PAYLOAD].into());
+    tx.sign(&account_key(account)).unwrap()
 }
 
 impl Cluster {

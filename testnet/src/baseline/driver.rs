@@ -14,11 +14,11 @@ use libp2p::{
 };
 use starling_node::{
     engine::{Direction, Source},
-    net::{Answer, BaseEvent, Clock, Command, StartError, Trace, Verifier, random_seed},
+    net::{Admission, Answer, BaseEvent, Clock, Command, StartError, Trace, Verifier, random_seed},
 };
 use starling_wire::Unverified;
 use tokio::{
-    sync::mpsc,
+    sync::{broadcast, mpsc},
     time::{Instant, sleep_until},
 };
 
@@ -41,6 +41,7 @@ pub(super) struct Driver {
     trace: Trace,
     bootstrap: Vec<Multiaddr>,
     commands: mpsc::Receiver<Command<Node>>,
+    admissions: broadcast::Sender<Admission>,
 }
 
 impl Driver {
@@ -49,10 +50,11 @@ impl Driver {
         bootstrap: Vec<Multiaddr>,
         trace: Option<PathBuf>,
         commands: mpsc::Receiver<Command<Node>>,
+        admissions: broadcast::Sender<Admission>,
     ) -> Result<Self, StartError> {
         let clock = Clock::start();
         let (trace, verifier) = (Trace::create(trace, clock)?, Verifier::new(random_seed()?));
-        Ok(Self { node, clock, verifier, trace, bootstrap, commands })
+        Ok(Self { node, clock, verifier, trace, bootstrap, commands, admissions })
     }
 
     /// Runs until told to stop, or until every handle is gone.
@@ -149,9 +151,11 @@ impl Driver {
     }
 
     fn admitted(&mut self, admitted: Option<Admitted>) {
-        if let Some(Admitted { tx, from }) = admitted {
+        if let Some(Admitted { tx, place, from }) = admitted {
             tracing::debug!(id = %tx.id(), ?from, "transaction admitted");
             self.trace.delivered(self.clock.now(), tx.short_id(), from);
+            // Mostly nobody listens.
+            let _unheard = self.admissions.send((tx, place));
         }
     }
 

@@ -59,6 +59,6 @@ pub(crate) async fn start(
     let listeners = net::listen(&mut swarm, config.listen).await?;
     let (handle, commands) = NodeHandle::new(config.key.node(), listeners, counters.clone());
     let node = Node::new(swarm, config.genesis, config.rules, config.pool, counters);
-    let driver = Driver::new(node, config.bootstrap, config.trace, commands)?;
+    let driver = Driver::new(node, config.bootstrap, config.trace, commands, handle.admissions().clone())?;
     Ok((handle, tokio::spawn(driver.run())))
 }

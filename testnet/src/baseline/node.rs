@@ -37,6 +37,7 @@ pub(super) type Reply = oneshot::Sender<Result<Place, Rejection>>;
 /// A transaction that entered the pool.
 pub(super) struct Admitted {
     pub(super) tx: VerifiedTx,
+    pub(super) place: Place,
     /// Who brought it; `None` if it was submitted here.
     pub(super) from: Option<NodeId>,
 }
@@ -221,14 +222,14 @@ impl Node {
                 if let Some(reply) = self.submissions.remove(&ticket) {
                     let _gone = reply.send(answer);
                 }
-                result.ok().map(|(tx, _)| Admitted { tx, from: None })
+                result.ok().map(|(tx, place)| Admitted { tx, place, from: None })
             }
             Source::Peer(from) => {
                 let peer = self.checking.remove(&tx.id())?;
                 match verdict.and_then(|tx| self.admit(now, tx, Origin::Peer)) {
-                    Ok((tx, _)) => {
+                    Ok((tx, place)) => {
                         self.judge(&peer, &message_of(&tx), MessageAcceptance::Accept);
-                        Some(Admitted { tx, from: Some(from) })
+                        Some(Admitted { tx, place, from: Some(from) })
                     }
                     // Submitted here at the same time; gossipsub would not publish what it had seen already.
                     Err(Rejection::AlreadyKnown) => {
