@@ -21,14 +21,16 @@ const POOLED: usize = 100_000;
 /// Transactions that come to a filled pool before it is made anew.
 const NEW: usize = 10_000;
 
-fn insert(pool: &mut Mempool, tx: &VerifiedTx) {
-    let inserted = pool.insert(Duration::ZERO, tx.clone(), Origin::Peer, 0, &txs::Rich);
+/// Inserts one at a time of its own, as they come in life.
+fn insert(pool: &mut Mempool, number: usize, tx: &VerifiedTx) {
+    let now = Duration::from_micros(number as u64);
+    let inserted = pool.insert(now, tx.clone(), Origin::Peer, 0, &txs::Rich);
     black_box(inserted.expect("it is admitted"));
 }
 
 fn filled(max_count: usize, txs: &[VerifiedTx]) -> Mempool {
     let mut pool = Mempool::new(PoolConfig { max_count, ..PoolConfig::default() }, 1);
-    txs.iter().for_each(|tx| insert(&mut pool, tx));
+    txs.iter().enumerate().for_each(|(number, tx)| insert(&mut pool, number, tx));
     pool
 }
 
@@ -40,7 +42,7 @@ fn time(times: u64, max_count: usize, old: &[VerifiedTx], new: &[VerifiedTx]) ->
     for _ in 0..rounds {
         let mut pool = filled(max_count, old);
         let start = Instant::now();
-        new.iter().for_each(|tx| insert(&mut pool, tx));
+        new.iter().enumerate().for_each(|(number, tx)| insert(&mut pool, POOLED + number, tx));
         spent += start.elapsed();
     }
     spent.mul_f64(times as f64 / (rounds * NEW as u64) as f64)

@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolConfig {
     /// Most bytes of encoded transactions held, 64 MiB by default. More rides out longer bursts; the process needs
-    /// memory for it, and on top 600 to 700 bytes per transaction for the decoded form and the indexes. From
+    /// memory for it, and on top some 550 bytes per transaction for the decoded form and the indexes. From
     /// [`crate::Limits::max_tx_bytes`] up; a transaction longer than this is refused as if the pool were full.
     pub max_bytes: usize,
     /// Most transactions held, 100,000 by default. Bounds the memory of a pool full of small transactions, for which

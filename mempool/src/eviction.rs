@@ -9,8 +9,6 @@
 //! The cheapest transaction of the pool is the first of an index, and its sender's tail the last of the sender's queue, so
 //! each that goes costs a few look-ups in trees, whatever the pool holds.
 
-use std::collections::BTreeMap;
-
 use crate::{
     error::Rejection,
     ordering::FeeRate,
@@ -47,8 +45,9 @@ impl Room<'_> {
     /// so where they would have to go the newcomer is refused.
     pub(crate) fn make(mut self, rate: FeeRate) -> Result<Chosen, Rejection> {
         let mut chosen = Chosen::default();
-        // Each sender's lowest nonce that goes; all above it go too.
-        let mut lowest: BTreeMap<SenderSlot, u64> = BTreeMap::new();
+        // Each sender's lowest nonce that goes; all above it go too. The longest transaction displaces some 200 of the
+        // shortest, so there are no more senders than that to look through.
+        let mut lowest: Vec<(SenderSlot, u64)> = Vec::new();
         let queued = self.store.queued.iter().map(|entry| (Place::Queued, entry));
         // The second pass meets queued transactions too, but by then all of them are chosen.
         let all = self.store.by_rank.iter().map(|entry| (Place::Pending, entry));
@@ -60,18 +59,23 @@ impl Room<'_> {
             let (id, nonce) = (pooled.sender_slot(), pooled.nonce());
             let sender = self.store.sender_of(pooled);
             // No transaction in a pool has the nonce u64::MAX.
-            let above = lowest.get(&id).copied().unwrap_or(u64::MAX);
+            let known = lowest.iter().position(|(of, _)| *of == id);
+            let above = known.map_or(u64::MAX, |at| lowest[at].1);
             if nonce >= above || self.leavers.contains(slot) {
                 continue;
             }
             if place == Place::Pending {
                 chosen.dearest = chosen.dearest.max(Some(rank.rate));
             }
+            let at = known.unwrap_or(lowest.len());
+            if known.is_none() {
+                lowest.push((id, above));
+            }
             for (nonce, slot) in sender.range(nonce..above).iter().rev() {
                 if self.is_enough() {
                     break;
                 }
-                lowest.insert(id, *nonce);
+                lowest[at].1 = *nonce;
                 if self.leavers.contains(slot) {
                     continue;
                 }
