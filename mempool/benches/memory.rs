@@ -4,6 +4,8 @@
 //! Counted is everything the pool makes the program ask the allocator for: bytes, decoded form, indexes. What the
 //! allocator adds is not.
 
+#![expect(clippy::expect_used, reason = "a benchmark of wrong input is worth nothing")]
+
 use std::{alloc::System, process::ExitCode, time::Duration};
 
 use starling_mempool::{Mempool, Origin, PoolConfig};

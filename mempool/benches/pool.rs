@@ -3,6 +3,8 @@
 //! The targets, on one core of a virtual machine: 3 µs to insert one, 3 µs to insert one and evict another, 0.5 µs for each
 //! transaction given out in the order of blocks.
 
+#![expect(clippy::expect_used, reason = "a benchmark of wrong input is worth nothing")]
+
 use std::{
     hint::black_box,
     time::{Duration, Instant},

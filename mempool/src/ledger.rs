@@ -41,7 +41,9 @@ pub trait AccountView {
 /// An embedder's rules on top of the network's, for a [`Ledger`]. Nodes of one network need the same ones, as blocks are
 /// held to them, too. A refusal is best a [`Rejection::Refused`].
 #[derive(Clone)]
-pub struct TxRules(Arc<dyn Fn(&SignedTx) -> Result<(), Rejection> + Send + Sync>);
+pub struct TxRules(Arc<TxCheck>);
+
+type TxCheck = dyn Fn(&SignedTx) -> Result<(), Rejection> + Send + Sync;
 
 impl TxRules {
     /// Rules from a function of the transaction alone.

@@ -133,7 +133,7 @@ impl Model {
         let (mut rate, mut at) = self.floor;
         while rate > 0 && at + step <= now {
             at += step;
-            rate = rate * 62_757 >> 16;
+            rate = (rate * 62_757) >> 16;
             if rate < 1 << 15 {
                 rate = 0;
             }

@@ -1,5 +1,7 @@
 //! What messages, ids and signatures cost: `cargo bench -p starling-wire`.
 
+#![expect(clippy::expect_used, reason = "a benchmark of wrong input is worth nothing")]
+
 use std::hint::black_box;
 
 use bytes::BytesMut;
