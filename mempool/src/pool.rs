@@ -1,12 +1,9 @@
 //! The pool: what goes in and what comes out.
 
-use std::{
-    collections::{BTreeSet, BinaryHeap, binary_heap::PeekMut},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use lru::LruCache;
-use starling_wire::{AccountId, ShortId, SignedTx, TxId, VerifiedTx, limits::TX_OVERHEAD};
+use starling_wire::{AccountId, SignedTx, TxId, VerifiedTx};
 
 use crate::{
     admission,
@@ -18,96 +15,26 @@ use crate::{
     ledger::AccountView,
     ordering::{FeeRate, Rank},
     sender::Sender,
-    store::{Pooled, Slot, Store, cost},
+    store::{Slot, Store, cost},
 };
 
+mod reading;
 #[cfg(test)]
 mod tests;
+mod types;
+
+pub use self::types::{Admissible, Inserted, Origin, Place, PoolStatus, SenderStatus};
 
 /// What a sender may have replaced. Every replaced transaction was relayed by the whole network for nothing, and only the
 /// last of a chain of replacements is ever paid for. An honest sender raises the fee of a few hundred bytes a few times;
 /// with this, one account costs every node 512 B/s at most in the long run. The burst must take the longest transaction.
-/// (Bitcoin Core bounds the same cost by BIP 125's rule 4, a fee for the replacement's own bytes; there the fee is paid
-/// whatever happens next, while here a chain of nonces multiplies what is at stake.)
+/// (Bitcoin Core's means against the same is BIP 125's rule 4, a fee for the replacement's own bytes on top. A percentage alone
+/// lets cheap ones be replaced cheaply, for each of a sender's nonces.)
 pub(crate) const REPLACED_BY_SENDER: Allowance = Allowance { burst: 128 * 1024, per_second: 512 };
 
 /// Refusals remembered, so that the same bytes are not checked twice; some 150 bytes each. Whoever makes others be
 /// forgotten has had as many signatures checked.
 const MAX_REFUSED: usize = 16 * 1024;
-
-/// Who handed a transaction in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// A user of this node. Kept for [`PoolConfig::local_lifetime`]; in all else treated as any other, so that being
-    /// submitted here is no way round fees and limits.
-    Local,
-    /// A peer. Kept for [`PoolConfig::lifetime`].
-    Peer,
-}
-
-/// Whether the next blocks could include a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// No nonce is missing between the account's and its own.
-    Pending,
-    /// Some nonce before its own is missing.
-    Queued,
-}
-
-/// What an insertion would do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Admissible {
-    /// Where the transaction would be.
-    pub place: Place,
-    /// Bytes of the transaction it would replace, which was relayed for nothing; 0 if it would replace none. To be held
-    /// against whoever hands it in; the pool holds it against the sender.
-    pub replaced_bytes: usize,
-    /// How many would leave the pool, the replaced one counted.
-    pub displaced: usize,
-}
-
-/// What an insertion did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inserted {
-    /// Where the transaction is now.
-    pub place: Place,
-    /// What it replaced, and what was evicted to make room for it.
-    pub removed: Vec<TxId>,
-}
-
-/// A pool in numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolStatus {
-    /// Transactions held.
-    pub count: usize,
-    /// Those that are [`Place::Pending`].
-    pub pending: usize,
-    /// Those that are [`Place::Queued`].
-    pub queued: usize,
-    /// Bytes of all encoded transactions.
-    pub bytes: usize,
-    /// How many senders have transactions here.
-    pub senders: usize,
-    /// Lowest fee per byte with which a small transaction without a nonce gap is admitted now, in the network's
-    /// smallest unit: the network's minimum, for some minutes after something was evicted for its price more than that
-    /// paid, and in a full pool with nothing queued to evict what is above the cheapest; rounded up to a whole unit. A
-    /// transaction of many bytes can need more, as more has to make room for it, and a sender's earlier transactions
-    /// must pay it too.
-    pub floor: u64,
-}
-
-/// One sender's transactions in numbers. The default is that of somebody without any.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SenderStatus {
-    /// Those that are [`Place::Pending`].
-    pub pending: usize,
-    /// Those that are [`Place::Queued`].
-    pub queued: usize,
-    /// Bytes of all encoded transactions.
-    pub bytes: usize,
-    /// Amounts and fees of all.
-    pub cost: u128,
-}
 
 /// What an insertion would do, in detail.
 struct Plan {
@@ -152,11 +79,6 @@ impl Mempool {
             refused: LruCache::unbounded(),
             arrivals: 0,
         }
-    }
-
-    /// Its limits.
-    pub fn config(&self) -> &PoolConfig {
-        &self.config
     }
 
     /// Checks everything but the signature, cheapest first: run it before paying for the signature check. `height`
@@ -326,86 +248,8 @@ impl Mempool {
         self.floor.after(now, fill, self.least_fee)
     }
 
-    /// See [`PoolStatus::floor`].
-    fn least_admitted(&self, now: Duration) -> u64 {
-        // The shortest transaction is the first to find room, and needs the room of one other at most.
-        let is_full =
-            self.len() >= self.config.max_count || self.bytes().saturating_add(TX_OVERHEAD) > self.config.max_bytes;
-        let cheapest = self.store.by_rank.keys().next().filter(|_| is_full && self.store.queued.is_empty());
-        let cheapest = cheapest.map_or(0, |rank| rank.rate.just_above());
-        cheapest.max(self.floor_at(now).per_byte()).max(self.least_fee)
-    }
-
     fn remove_all(&mut self, slots: Vec<Slot>) -> Vec<TxId> {
         slots.into_iter().map(|slot| self.store.remove(slot).tx.id()).collect()
-    }
-
-    fn pooled(&self, id: &TxId) -> Option<&Pooled> {
-        self.store.find(id).map(|slot| self.store.slots.get(slot))
-    }
-
-    /// A transaction by its id.
-    pub fn get(&self, id: &TxId) -> Option<&VerifiedTx> {
-        self.pooled(id).map(|pooled| &pooled.tx)
-    }
-
-    /// A transaction by its id as used in announcements; the one with the lowest id if there are several.
-    pub fn get_short(&self, id: &ShortId) -> Option<&VerifiedTx> {
-        self.store.find_short(id).map(|slot| &self.store.slots.get(slot).tx)
-    }
-
-    /// Whether the pool has a transaction.
-    pub fn contains(&self, id: &TxId) -> bool {
-        self.store.find(id).is_some()
-    }
-
-    /// Where a transaction is.
-    pub fn place(&self, id: &TxId) -> Option<Place> {
-        self.store.find(id).map(|slot| self.store.place(slot))
-    }
-
-    /// Who handed a transaction in.
-    pub fn origin(&self, id: &TxId) -> Option<Origin> {
-        self.pooled(id).map(|pooled| pooled.origin)
-    }
-
-    /// Transactions held.
-    pub fn len(&self) -> usize {
-        self.store.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Bytes of all encoded transactions.
-    pub fn bytes(&self) -> usize {
-        self.store.bytes()
-    }
-
-    /// The pool in numbers.
-    pub fn status(&self, now: Duration) -> PoolStatus {
-        let (count, queued) = (self.len(), self.store.queued.len());
-        PoolStatus {
-            count,
-            pending: count - queued,
-            queued,
-            bytes: self.bytes(),
-            senders: self.store.sender_count(),
-            floor: self.least_admitted(now),
-        }
-    }
-
-    /// One sender's transactions in numbers.
-    pub fn sender_status(&self, id: &AccountId) -> SenderStatus {
-        let status = |sender: &Sender| SenderStatus {
-            pending: sender.len() - sender.queued(),
-            queued: sender.queued(),
-            bytes: sender.bytes(),
-            cost: sender.cost(),
-        };
-        self.store.sender(id).map(status).unwrap_or_default()
     }
 
     /// Follows a block that was applied to `accounts`: removes its transactions, those whose nonce is used, those the
@@ -458,48 +302,6 @@ impl Mempool {
             removed.extend(self.remove_all(vec![slot]));
         }
         removed
-    }
-
-    /// When [`Self::expire`] next has work.
-    pub fn next_expiry(&self) -> Option<Duration> {
-        self.store.by_time.first().map(|(at, _)| *at)
-    }
-
-    /// Pending transactions for building a block: at each step, of every sender's next one the one with the highest
-    /// fee per byte, the earlier arrival among equals. Lazy: the first few cost little however many there are.
-    pub fn best(&self) -> impl Iterator<Item = &VerifiedTx> {
-        let store = &self.store;
-        let mut heads = store.heads.iter().rev().map(|(rank, slot)| (*rank, *slot)).peekable();
-        // Those next in line after one that was given out.
-        let mut followers: BinaryHeap<(Rank, Slot)> = BinaryHeap::new();
-        std::iter::from_fn(move || {
-            let (_, slot) = match (heads.peek(), followers.peek_mut()) {
-                (Some(head), Some(follower)) if *head < *follower => PeekMut::pop(follower),
-                (Some(_), _) => heads.next()?,
-                (None, Some(follower)) => PeekMut::pop(follower),
-                (None, None) => return None,
-            };
-            let pooled = store.slots.get(slot);
-            followers.extend(store.follower(pooled).map(|slot| (store.slots.get(slot).rank, slot)));
-            Some(&pooled.tx)
-        })
-    }
-
-    /// All transactions, pending and queued, the highest fee per byte first, the earlier arrival among equals.
-    pub fn iter(&self) -> impl Iterator<Item = &VerifiedTx> {
-        self.store.by_rank.values().rev().map(|slot| &self.store.slots.get(*slot).tx)
-    }
-
-    /// One sender's transactions by nonce, pending and queued.
-    pub fn by_sender(&self, id: &AccountId) -> impl Iterator<Item = &VerifiedTx> + use<'_> {
-        let own = self.store.sender(id).map_or(&[][..], Sender::all);
-        own.iter().map(|(_, slot)| &self.store.slots.get(*slot).tx)
-    }
-
-    /// The nonce a sender should use next: the account's, or the first after it that no transaction here uses.
-    pub fn next_nonce(&self, id: &AccountId, accounts: &impl AccountView) -> u64 {
-        let nonce = accounts.account(id).nonce;
-        self.store.sender(id).map_or(nonce, |sender| sender.end_from(nonce))
     }
 
     #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The pool's behaviour, case by case.
 
+use starling_wire::limits::TX_OVERHEAD;
+
 use super::*;
 use crate::testing::{Accounts, Wallet};
 

@@ -13,7 +13,7 @@ use prometheus_client::{
 };
 use starling_mempool::Rejection;
 
-use super::{server::direction_name, state::State};
+use super::{state::State, views::direction_name};
 use crate::{
     engine::{Direction, Time},
     net::{Counters, Flow, NodeHandle, Unavailable},

@@ -13,6 +13,7 @@ mod openrpc;
 mod serve;
 mod server;
 mod state;
+mod views;
 
 pub use self::{
     api::{

@@ -17,15 +17,16 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::{
     api::{
-        AccountView, ApiServer, BlockView, ChainView, Checked, NodeView, PeerView, PoolLimits, PoolView, SenderView,
-        Submitted, TxState, TxView,
+        AccountView, ApiServer, BlockView, ChainView, Checked, NodeView, PeerView, PoolView, SenderView, Submitted,
+        TxState, TxView,
     },
     errors::{admin_is_off, invalid_input, no_bans, no_blocks, not_found, rejected, unavailable},
     metrics, openrpc,
-    state::{Neighbour, State},
+    state::State,
+    views::{block_view, peer_view, pool_view, pooled_view, view},
 };
 use crate::{
-    engine::{AppliedBlock, Chain, Direction, Time},
+    engine::{Chain, Time},
     net::{NodeHandle, node_id, peer_id},
 };
 
@@ -136,24 +137,7 @@ impl<S: State> ApiServer for Server<S> {
             (pool.status(now.since_start()), pool.config().clone(), state.stats().refused.clone())
         };
         let (status, config, refused) = self.query(question).await?;
-        Ok(PoolView {
-            count: status.count as u64,
-            pending: status.pending as u64,
-            queued: status.queued as u64,
-            bytes: status.bytes as u64,
-            senders: status.senders as u64,
-            floor: status.floor,
-            limits: PoolLimits {
-                count: config.max_count as u64,
-                bytes: config.max_bytes as u64,
-                sender_count: config.max_per_sender as u64,
-                sender_bytes: config.max_bytes_per_sender as u64,
-                nonce_gap: config.max_nonce_gap,
-                lifetime_s: config.lifetime.as_secs(),
-                local_lifetime_s: config.local_lifetime.as_secs(),
-            },
-            refused: refused.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
-        })
+        Ok(pool_view(&status, &config, &refused))
     }
 
     async fn txpool_content(&self, limit: Option<u32>, sender: Option<AccountId>) -> RpcResult<Vec<TxView>> {
@@ -319,26 +303,6 @@ fn parse_peer(text: &str) -> Result<NodeId, ErrorObjectOwned> {
     node_id(&peer).map_err(|error| invalid_input(format!("{text}: {error}")))
 }
 
-pub(super) fn direction_name(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Outgoing => "outgoing",
-        Direction::Incoming => "incoming",
-    }
-}
-
-fn peer_view(neighbour: &Neighbour, now: Time) -> PeerView {
-    PeerView {
-        id: neighbour.id,
-        peer_id: peer_id(&neighbour.id).map(|peer| peer.to_string()).unwrap_or_default(),
-        direction: direction_name(neighbour.direction).to_owned(),
-        ready: neighbour.ready,
-        rtt_ms: neighbour.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
-        score: neighbour.score,
-        first_deliveries: neighbour.first_deliveries,
-        age_s: (now - neighbour.since).as_secs_f64(),
-    }
-}
-
 /// What a transaction is to a node.
 enum Found {
     Included,
@@ -366,27 +330,6 @@ fn find_tx(state: &impl State, id: &TxId) -> Option<TxView> {
     let chain = state.chain()?;
     let (height, tx) = (chain.included_at(id)?, chain.transaction(id)?);
     Some(view(tx, TxState::Included, Some(height)))
-}
-
-fn pooled_view(tx: &VerifiedTx, place: Option<Place>) -> TxView {
-    view(tx, place.map_or(TxState::Pending, TxState::from), None)
-}
-
-fn view(tx: &VerifiedTx, state: TxState, height: Option<u64>) -> TxView {
-    let transaction = tx.transaction().clone();
-    TxView { id: tx.id(), state, height, bytes: tx.bytes().len() as u32, transaction }
-}
-
-fn block_view(applied: &AppliedBlock) -> BlockView {
-    let (block, header) = (&applied.block, applied.block.header());
-    BlockView {
-        id: block.id(),
-        height: header.height,
-        parent: header.parent,
-        producer: header.producer,
-        timestamp_ms: header.timestamp_ms,
-        tx_ids: block.tx_ids().to_vec(),
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,77 @@
+//! The shapes of answers, made from what a node's state holds.
+
+use std::collections::BTreeMap;
+
+use starling_mempool::{Place, PoolConfig, PoolStatus};
+use starling_wire::VerifiedTx;
+
+use super::{
+    api::{BlockView, PeerView, PoolLimits, PoolView, TxState, TxView},
+    state::Neighbour,
+};
+use crate::{
+    engine::{AppliedBlock, Direction, Time},
+    net::peer_id,
+};
+
+pub(super) fn direction_name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Outgoing => "outgoing",
+        Direction::Incoming => "incoming",
+    }
+}
+
+pub(super) fn peer_view(neighbour: &Neighbour, now: Time) -> PeerView {
+    PeerView {
+        id: neighbour.id,
+        peer_id: peer_id(&neighbour.id).map(|peer| peer.to_string()).unwrap_or_default(),
+        direction: direction_name(neighbour.direction).to_owned(),
+        ready: neighbour.ready,
+        rtt_ms: neighbour.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
+        score: neighbour.score,
+        first_deliveries: neighbour.first_deliveries,
+        age_s: (now - neighbour.since).as_secs_f64(),
+    }
+}
+
+pub(super) fn pool_view(status: &PoolStatus, config: &PoolConfig, refused: &BTreeMap<&'static str, u64>) -> PoolView {
+    PoolView {
+        count: status.count as u64,
+        pending: status.pending as u64,
+        queued: status.queued as u64,
+        bytes: status.bytes as u64,
+        senders: status.senders as u64,
+        floor: status.floor,
+        limits: PoolLimits {
+            count: config.max_count as u64,
+            bytes: config.max_bytes as u64,
+            sender_count: config.max_per_sender as u64,
+            sender_bytes: config.max_bytes_per_sender as u64,
+            nonce_gap: config.max_nonce_gap,
+            lifetime_s: config.lifetime.as_secs(),
+            local_lifetime_s: config.local_lifetime.as_secs(),
+        },
+        refused: refused.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
+    }
+}
+
+pub(super) fn pooled_view(tx: &VerifiedTx, place: Option<Place>) -> TxView {
+    view(tx, place.map_or(TxState::Pending, TxState::from), None)
+}
+
+pub(super) fn view(tx: &VerifiedTx, state: TxState, height: Option<u64>) -> TxView {
+    let transaction = tx.transaction().clone();
+    TxView { id: tx.id(), state, height, bytes: tx.bytes().len() as u32, transaction }
+}
+
+pub(super) fn block_view(applied: &AppliedBlock) -> BlockView {
+    let (block, header) = (&applied.block, applied.block.header());
+    BlockView {
+        id: block.id(),
+        height: header.height,
+        parent: header.parent,
+        producer: header.producer,
+        timestamp_ms: header.timestamp_ms,
+        tx_ids: block.tx_ids().to_vec(),
+    }
+}
