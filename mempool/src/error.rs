@@ -95,7 +95,7 @@ pub enum Rejection {
     },
     /// So much was replaced lately, of the sender's or by the peer that brought this, that no more may be now.
     #[error("too many transactions were replaced lately; wait {} s, or for a block to include the one with this nonce",
-        wait.as_secs() + 1)]
+        wait.as_secs().saturating_add(1))]
     ReplacedTooOften {
         /// How long until it may be replaced.
         wait: Duration,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use lru::LruCache;
-use starling_wire::{AccountId, SignedTx, TxId, VerifiedTx};
+use starling_wire::{AccountId, SignedTx, TxId, VerifiedTx, limits::MAX_TX};
 
 use crate::{
     admission,
@@ -31,6 +31,8 @@ pub use self::types::{Admissible, Inserted, Origin, Place, PoolStatus, SenderSta
 /// (Bitcoin Core's means against the same is BIP 125's rule 4, a fee for the replacement's own bytes on top. A percentage alone
 /// lets cheap ones be replaced cheaply, for each of a sender's nonces.)
 pub(crate) const REPLACED_BY_SENDER: Allowance = Allowance { burst: 128 * 1024, per_second: 512 };
+
+const _: () = assert!(REPLACED_BY_SENDER.burst >= MAX_TX as u64, "the longest could not be replaced");
 
 /// Refusals remembered, so that the same bytes are not checked twice; some 150 bytes each. Whoever makes others be
 /// forgotten has had as many signatures checked.

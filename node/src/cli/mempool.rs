@@ -50,7 +50,7 @@ pub(super) fn pool_facts(pool: &PoolView) -> [(&'static str, String); 5] {
             format!("{senders}, each up to {} transactions or {} bytes", limits.sender_count, limits.sender_bytes),
         ),
         ("least fee now", format!("{floor} per byte")),
-        ("refused neighbours", if refused.is_empty() { "nothing".to_owned() } else { refused.join(", ") }),
+        ("refused from peers", if refused.is_empty() { "nothing".to_owned() } else { refused.join(", ") }),
     ]
 }
 
