@@ -86,6 +86,11 @@ impl Ledger {
         Self { rules, ..self }
     }
 
+    /// Takes over what blocks have made of accounts, as it was kept. All others are as the genesis has them.
+    pub fn restore(&mut self, accounts: impl IntoIterator<Item = (AccountId, Account)>) {
+        self.accounts.extend(accounts);
+    }
+
     /// Applies a block's transactions in their order, or none of them. Each must be for this network and within its
     /// limits, not be expired at `height`, have its sender's next nonce, and find amount and fee in the sender's
     /// balance. The fee goes to `producer` at once, so a producer may spend what earlier transactions paid it.

@@ -113,10 +113,14 @@ impl Chain {
         self.head.1
     }
 
+    /// Height of the lowest block that is kept; one above the last if there is none.
+    pub(super) fn oldest(&self) -> u64 {
+        self.head.0 + 1 - self.recent.len() as u64
+    }
+
     /// A block of the chain, if it is recent enough to be kept (the last 1,024, at most 64 MiB).
     pub fn block(&self, height: u64) -> Option<&AppliedBlock> {
-        let first = self.head.0 + 1 - self.recent.len() as u64;
-        self.recent.get(usize::try_from(height.checked_sub(first)?).ok()?)
+        self.recent.get(usize::try_from(height.checked_sub(self.oldest())?).ok()?)
     }
 
     /// The height of the recent block that includes a transaction.
@@ -241,10 +245,17 @@ impl Chain {
             self.refused.put(block.id(), ());
             return Some(Err((block, why)));
         }
+        self.append(AppliedBlock { block, txs });
+        self.recent.back().map(Ok)
+    }
+
+    /// Goes on from a block that is applied.
+    pub(super) fn append(&mut self, applied: AppliedBlock) {
+        let AppliedBlock { block, txs } = &applied;
         self.head = (block.header().height, block.id());
         self.included.extend(block.tx_ids().iter().map(|id| (*id, self.head.0)));
-        self.recent_bytes += bytes(&txs);
-        self.recent.push_back(AppliedBlock { block, txs });
+        self.recent_bytes += bytes(txs);
+        self.recent.push_back(applied);
         while self.recent.len() > MAX_RECENT || (self.recent_bytes > MAX_RECENT_BYTES && self.recent.len() > 1) {
             if let Some(old) = self.recent.pop_front() {
                 self.recent_bytes -= bytes(&old.txs);
@@ -253,7 +264,6 @@ impl Chain {
                 }
             }
         }
-        self.recent.back().map(Ok)
     }
 
     /// The next block, if it was kept until its predecessor came.

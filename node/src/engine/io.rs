@@ -6,6 +6,8 @@ use bytes::Bytes;
 use starling_mempool::{Place, Rejection};
 use starling_wire::{BlockId, DecodeError, Message, NodeId, SignatureError, SignedTx, TxId, Unverified, Verified};
 
+use super::persist::Change;
+
 /// A network address the engine keeps and hands back without reading it (the driver's multiaddr bytes).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(pub Bytes);
@@ -179,6 +181,8 @@ pub enum Output {
         /// What to check.
         item: Unverified,
     },
+    /// Something should survive a restart.
+    Store(Change),
     /// Something the outside may want to know.
     Event(Event),
 }

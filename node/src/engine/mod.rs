@@ -18,18 +18,19 @@ mod io;
 mod locals;
 mod overlay;
 mod peers;
+mod persist;
 mod score;
 mod stats;
 mod time;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use starling_mempool::{Admissible, Genesis, Ledger, Mempool, Origin, Place, Rejection};
 use starling_wire::{
     Block, BoundedVec, GenesisId, Goodbye, Hello, Labels, Message, NodeId, PROTOCOL_VERSION, ShortId, SignedBlock,
-    SignedTx, Unverified, Verified, VerifiedBlock, VerifiedTx,
+    SignedTx, TxId, Unverified, Verified, VerifiedBlock, VerifiedTx,
 };
 
 pub use self::{
@@ -37,6 +38,7 @@ pub use self::{
     config::{EngineConfig, GossipConfig, OverlayConfig, ProducerConfig},
     io::{Address, Direction, Event, Input, Output, PeerRecord, Source, Ticket},
     peers::Link,
+    persist::{Change, Dropped, Removal, Saved},
     stats::Stats,
     time::Time,
 };
@@ -242,7 +244,9 @@ impl Engine {
                 self.close(peer, None);
             }
         }
-        self.stats.expired += self.pool.expire(now.since_start()).len() as u64;
+        let expired = self.pool.expire(now.since_start());
+        self.stats.expired += expired.len() as u64;
+        self.store_removed(expired, Removal::Expired);
         if self.next_production.is_some_and(|time| time <= now) {
             self.produce(now);
         }
@@ -322,7 +326,17 @@ impl Engine {
         }
         let offered: Vec<ShortId> = self.pool.iter().take(MAX_OFFERED).map(|tx| tx.short_id()).collect();
         self.gossip.link_up(peer, &offered, &mut |output| self.outputs.push_back(output));
+        self.reached(&peer);
         self.event(Event::LinkUp { peer });
+    }
+
+    /// Keeps where a node is, if this one found it there by itself: what others say of themselves may be wrong.
+    fn reached(&mut self, peer: &NodeId) {
+        if self.peers.get(peer).is_some_and(|link| link.ready && link.direction == Direction::Outgoing)
+            && let Some(record) = self.overlay.record(peer)
+        {
+            self.outputs.push_back(Output::Store(Change::Peer(record.clone())));
+        }
     }
 
     fn congestion(&mut self, peer: NodeId, congested: bool) {
@@ -457,7 +471,9 @@ impl Engine {
         for _ in 0..bad {
             self.blame(now, peer, Blame::InvalidItem);
         }
-        self.overlay.learn(now, records, &mut self.rng);
+        for node in self.overlay.learn(now, records, &mut self.rng) {
+            self.reached(&node);
+        }
     }
 
     // Transactions.
@@ -465,7 +481,10 @@ impl Engine {
     fn submit(&mut self, now: Time, ticket: Ticket, tx: SignedTx) {
         self.stats.submitted += 1;
         let result = match self.pool.place(&tx.id()) {
-            Some(place) => Ok(place),
+            Some(place) => {
+                self.vouched(&tx.id());
+                Ok(place)
+            }
             None => match self.check(now, &tx) {
                 Ok(_) => return self.verify(Source::Local(ticket), Unverified::Tx(tx)),
                 Err(rejection) => Err(rejection),
@@ -589,7 +608,10 @@ impl Engine {
                         Ok(place)
                     }
                     // It came from a neighbour while its signature was being checked.
-                    Err(Rejection::AlreadyKnown) => Ok(self.pool.place(&tx.id()).unwrap_or(Place::Pending)),
+                    Err(Rejection::AlreadyKnown) => {
+                        self.vouched(&tx.id());
+                        Ok(self.pool.place(&tx.id()).unwrap_or(Place::Pending))
+                    }
                     Err(rejection) => Err(rejection),
                 };
                 self.event(Event::Submitted { ticket, result });
@@ -597,6 +619,15 @@ impl Engine {
             Source::Fetched(_) | Source::Own => {}
         }
         self.advance(now);
+    }
+
+    /// Somebody here submits what a neighbour brought before: it is kept as what is submitted here.
+    fn vouched(&mut self, id: &TxId) {
+        if self.pool.origin(id) == Some(Origin::Peer)
+            && let Some(tx) = self.pool.get(id).cloned()
+        {
+            self.outputs.push_back(Output::Store(Change::Added { tx, origin: Origin::Local }));
+        }
     }
 
     fn admit(&mut self, now: Time, tx: &VerifiedTx, origin: Origin) -> Result<Place, Rejection> {
@@ -608,6 +639,8 @@ impl Engine {
             // Should it be offered again when there is room, it is looked at again.
             self.gossip.refused(now, id.short(), false);
         }
+        self.store_removed(inserted.removed, Removal::Displaced);
+        self.outputs.push_back(Output::Store(Change::Added { tx: tx.clone(), origin }));
         Ok(inserted.place)
     }
 
@@ -666,9 +699,15 @@ impl Engine {
                 Ok(applied) => {
                     let (header, id) = (applied.block.header(), applied.block.id());
                     let event = Event::BlockApplied { id, height: header.height, txs: applied.txs.len() };
-                    let removed = self.pool.apply_block(header.height, &applied.txs, &self.ledger);
+                    let height = header.height;
+                    let included: BTreeSet<TxId> = applied.block.tx_ids().iter().copied().collect();
+                    let removed = self.pool.apply_block(height, &applied.txs, &self.ledger);
                     self.stats.blocks += 1;
                     self.stats.invalidated += removed.len().saturating_sub(applied.txs.len()) as u64;
+                    let (included, invalidated) = removed.into_iter().partition(|id| included.contains(id));
+                    self.store_removed(included, Removal::Included);
+                    self.store_removed(invalidated, Removal::Invalidated);
+                    self.store_block(height);
                     self.event(event);
                 }
                 Err((block, why)) => {

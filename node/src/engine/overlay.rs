@@ -97,9 +97,10 @@ impl Overlay {
         self.own = Some(record);
     }
 
-    /// Takes records learned from a peer. Of two records of one node the newer counts.
-    pub(super) fn learn(&mut self, now: Time, records: Vec<PeerRecord>, rng: &mut impl Rng) {
-        let mut news = false;
+    /// Takes records learned from a peer. Of two records of one node the newer counts. Gives the nodes of
+    /// which something new is known.
+    pub(super) fn learn(&mut self, now: Time, records: Vec<PeerRecord>, rng: &mut impl Rng) -> Vec<NodeId> {
+        let (mut learned, mut news) = (Vec::new(), false);
         for mut record in records {
             record.addresses.retain(|address| address.0.len() <= Address::MAX_LEN);
             record.addresses.truncate(MAX_ADDRESSES);
@@ -108,6 +109,7 @@ impl Overlay {
             }
             if let Some(known) = self.book.get_mut(&record.node) {
                 if record.seq > known.record.seq {
+                    learned.push(record.node);
                     known.record = record;
                 }
                 continue;
@@ -117,12 +119,19 @@ impl Overlay {
             {
                 self.book.remove(&victim);
             }
+            learned.push(record.node);
             self.book.insert(record.node, Known { record, failures: 0, not_before: now });
             news = true;
         }
         if news {
             self.look_soon(now);
         }
+        learned
+    }
+
+    /// What is known of a node.
+    pub(super) fn record(&self, peer: &NodeId) -> Option<&PeerRecord> {
+        self.book.get(peer).map(|known| &known.record)
     }
 
     /// Records for somebody who asks: this node's own and a random choice of the others.

@@ -222,7 +222,7 @@ impl Cluster {
                     self.schedule(LATENCY, other, Input::Disconnected { peer: self.ids[i] });
                 }
             }
-            Output::Block { .. } => {}
+            Output::Block { .. } | Output::Store(_) => {}
             Output::Verify { source, item } => {
                 let verdict = verify(item.clone()).map_err(|error| (item, error));
                 self.schedule(Duration::from_micros(50), i, Input::Verified { source, verdict });
