@@ -12,3 +12,5 @@ mod files;
 pub mod net;
 #[cfg(feature = "net")]
 pub mod rpc;
+#[cfg(feature = "net")]
+pub mod store;

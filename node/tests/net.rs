@@ -65,6 +65,7 @@ async fn start(
         pool: PoolConfig::default(),
         producer: None,
         trace,
+        store: None,
     };
     net::start(config, net::transport).await.unwrap()
 }
@@ -304,6 +305,7 @@ async fn an_address_in_use_is_named() {
         pool: PoolConfig::default(),
         producer: None,
         trace: None,
+        store: None,
     };
     let error = net::start(config, net::transport).await.unwrap_err().to_string();
     assert!(error.contains(&taken.to_string()), "{error}");

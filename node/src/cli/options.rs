@@ -20,7 +20,8 @@ use crate::engine::OverlayConfig;
   starling run --genesis genesis.toml
   starling run --data-dir ./a --listen /ip4/127.0.0.1/tcp/4001 --rpc 127.0.0.1:8080
   starling run --data-dir ./b --bootstrap /ip4/127.0.0.1/tcp/4001/p2p/12D3KooW…
-  starling run --config node.toml --produce 2s --producer-key producer.pem")]
+  starling run --config node.toml --produce 2s --producer-key producer.pem
+  starling run --data-dir ./a --repair")]
 pub struct RunOptions {
     /// Options in a TOML file, by the same names
     #[arg(long, value_name = "FILE", env = "STARLING_CONFIG")]
@@ -79,6 +80,17 @@ pub struct RunOptions {
     /// Most bytes of transactions in the pool [default: 67108864]
     #[arg(long, value_name = "BYTES", env = "STARLING_POOL_MAX_BYTES")]
     pub pool_max_bytes: Option<usize>,
+    /// Keep the pool, accounts, blocks and peers in the data directory, so that a restart goes on from them; without it
+    /// everything but the key is gone when the node ends [default: true]
+    #[arg(
+        long, value_name = "BOOL", env = "STARLING_STORE", num_args = 0..=1, default_missing_value = "true",
+        require_equals = true,
+    )]
+    pub store: Option<bool>,
+    /// If what was kept cannot be read, put it aside under another name and begin anew with what can
+    #[arg(long)]
+    #[serde(skip)]
+    pub repair: bool,
     /// What to log, e.g. debug or starling_node=debug,libp2p=warn [default: info]
     #[arg(long, value_name = "FILTER", env = "STARLING_LOG")]
     pub log: Option<String>,
@@ -125,6 +137,8 @@ impl RunOptions {
             producer_key: self.producer_key.or(other.producer_key),
             pool_max_count: self.pool_max_count.or(other.pool_max_count),
             pool_max_bytes: self.pool_max_bytes.or(other.pool_max_bytes),
+            store: self.store.or(other.store),
+            repair: self.repair || other.repair,
             log: self.log.or(other.log),
             until_stdin_closes: self.until_stdin_closes || other.until_stdin_closes,
         }
@@ -145,6 +159,11 @@ impl RunOptions {
         if self.dials == Some(0) && self.bootstrap.as_ref().is_some_and(|bootstrap| !bootstrap.is_empty()) {
             return Err(Failure::usage(
                 "with dials 0 the node looks for nobody, and bootstrap addresses are of no use; leave one of them out",
+            ));
+        }
+        if self.repair && !self.store() {
+            return Err(Failure::usage(
+                "without a store there is nothing to repair; leave out --repair or store = false",
             ));
         }
         match (&self.produce, &self.producer_key) {
@@ -182,6 +201,11 @@ impl RunOptions {
             max_bytes: self.pool_max_bytes.unwrap_or(default.max_bytes),
             ..default
         }
+    }
+
+    /// Whether the node's state is kept over restarts.
+    pub fn store(&self) -> bool {
+        self.store.unwrap_or(true)
     }
 
     /// Where to serve RPC.
@@ -260,6 +284,7 @@ mod tests {
             &["--producer-key", "x"],
             &["--produce", "0s", "--producer-key", "x"],
             &["--pool-max-count", "0"],
+            &["--store=false", "--repair"],
         ] {
             assert_eq!(parse(args).check().unwrap_err().kind(), Kind::Usage, "{args:?}");
         }

@@ -25,6 +25,7 @@ use crate::{
     engine::ProducerConfig,
     net::{self, NodeConfig, NodeHandle, StartError},
     rpc::{self, Cookie, RpcConfig, RpcServer, State},
+    store::StoreConfig,
 };
 
 /// What is logged unless the user says otherwise. yamux and the swarm warn of every connection that ends while
@@ -98,6 +99,7 @@ fn prepare(options: &RunOptions, dir: &Path) -> Result<(DataDir, NodeConfig), Fa
         pool: options.pool(),
         producer,
         trace: options.trace.clone(),
+        store: options.store().then(|| StoreConfig { dir: dir.to_owned(), repair: options.repair }),
     };
     Ok((locked, config))
 }

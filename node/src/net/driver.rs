@@ -8,15 +8,14 @@ use libp2p::{
     identity::Keypair,
     swarm::{NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
 };
-use starling_mempool::{Place, Rejection};
 use starling_wire::{Message, NodeId};
 use tokio::{
-    sync::{broadcast, mpsc, oneshot},
+    sync::{broadcast, mpsc},
     time::{Instant, sleep_until},
 };
 
 use super::{
-    Command,
+    Command, Reply, Unavailable,
     base::{Base, BaseEvent},
     behaviour,
     handle::Admission,
@@ -25,7 +24,10 @@ use super::{
     trace::{Clock, Trace},
     verify::{Answer, Verifier},
 };
-use crate::engine::{Engine, Event, Input, Output, Ticket};
+use crate::{
+    engine::{Engine, Event, Input, Output, Ticket},
+    store::Store,
+};
 
 /// How long a stopping node waits for its goodbyes to be sent.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -46,8 +48,9 @@ pub(super) struct Driver {
     pub(super) commands: mpsc::Receiver<Command<Engine>>,
     pub(super) trace: Trace,
     pub(super) admissions: broadcast::Sender<Admission>,
+    pub(super) store: Option<Store>,
     /// Who waits for the answer to a submission. Bounded by the commands accepted and the checks the engine allows.
-    pub(super) submissions: HashMap<Ticket, oneshot::Sender<Result<Place, Rejection>>>,
+    pub(super) submissions: HashMap<Ticket, Reply>,
     pub(super) next_ticket: u64,
 }
 
@@ -85,6 +88,9 @@ impl Driver {
             }
         }
         self.trace.flush();
+        // Dropping it waits for the disk; the other tasks have some last things to do meanwhile.
+        let store = self.store.take();
+        let _written = tokio::task::spawn_blocking(move || drop(store)).await;
     }
 
     fn handle(&mut self, input: Input) {
@@ -187,6 +193,11 @@ impl Driver {
                     let _changed = if blocked { list.block_peer(peer) } else { list.unblock_peer(peer) };
                 }
                 Output::Verify { source, item } => self.verifier.push(source, item),
+                Output::Store(change) => {
+                    if let Some(store) = &mut self.store {
+                        store.record(change);
+                    }
+                }
                 Output::Event(event) => self.event(event),
             }
         }
@@ -210,9 +221,13 @@ impl Driver {
             }
             Event::Refused { id, from, rejection } => tracing::debug!(%id, ?from, %rejection, "transaction refused"),
             Event::Submitted { ticket, result } => {
-                if let Some(reply) = self.submissions.remove(&ticket) {
-                    // Whoever asked may have gone away.
-                    let _gone = reply.send(result);
+                let Some(reply) = self.submissions.remove(&ticket) else { return };
+                // Whoever asked may have gone away.
+                match &self.store {
+                    Some(store) if result.is_ok() => store.acknowledge(move |written| {
+                        let _gone = reply.send(if written { Ok(result) } else { Err(Unavailable::NotStored) });
+                    }),
+                    _ => drop(reply.send(Ok(result))),
                 }
             }
             Event::BlockApplied { id, height, txs } => tracing::info!(height, %id, txs, "block applied"),

@@ -30,7 +30,16 @@ pub enum Unavailable {
     /// It has stopped.
     #[error("the node is stopping")]
     Stopped,
+    /// The transaction is in the pool but not on the disk.
+    #[error(
+        "the transaction is accepted and passed on, but cannot be stored, and would not survive a restart of the node; its \
+         log says why. Submit it again when the store can be written"
+    )]
+    NotStored,
 }
+
+/// Gets the answer to a submission.
+pub type Reply = oneshot::Sender<Result<Result<Place, Rejection>, Unavailable>>;
 
 /// A question to a node's state at a time.
 pub type Query<S> = Box<dyn FnOnce(&S, Time) + Send>;
@@ -42,7 +51,7 @@ pub enum Command<S> {
         /// The transaction.
         tx: SignedTx,
         /// Gets the answer. One that is in the pool already is a success.
-        reply: oneshot::Sender<Result<Place, Rejection>>,
+        reply: Reply,
     },
     /// Answer a question about the state at this time.
     Query(Query<S>),
@@ -109,12 +118,12 @@ impl<S: 'static> NodeHandle<S> {
         &self.admissions
     }
 
-    /// Submits a transaction: it is checked, taken into the pool and passed on. One that is in the pool already is a
-    /// success.
+    /// Submits a transaction: it is checked, taken into the pool and passed on, and, if the node has a store, written to
+    /// the disk before this returns. One that is in the pool already is a success.
     pub async fn submit(&self, tx: SignedTx) -> Result<Result<Place, Rejection>, Unavailable> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Submit { tx, reply })?;
-        answer.await.map_err(|_| Unavailable::Stopped)
+        answer.await.map_err(|_| Unavailable::Stopped)?
     }
 
     /// Asks the node's state something. The question runs on the node's main task: keep it short.

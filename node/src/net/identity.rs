@@ -47,7 +47,7 @@ pub(super) fn from_address(address: &Address) -> Option<Multiaddr> {
 }
 
 /// Signs a record of where this node can be reached; `None` if there is no address or too many to fit.
-pub(super) fn sign_record(keypair: &Keypair, addresses: Vec<Multiaddr>) -> Option<PeerRecord> {
+pub(crate) fn sign_record(keypair: &Keypair, addresses: Vec<Multiaddr>) -> Option<PeerRecord> {
     if addresses.is_empty() {
         return None;
     }
@@ -57,7 +57,7 @@ pub(super) fn sign_record(keypair: &Keypair, addresses: Vec<Multiaddr>) -> Optio
 }
 
 /// Checks a record somebody sent.
-pub(super) fn check_record(record: &Record) -> Option<PeerRecord> {
+pub(crate) fn check_record(record: &Record) -> Option<PeerRecord> {
     let envelope = SignedEnvelope::from_protobuf_encoding(record.envelope()).ok()?;
     let signed = SignedRecord::from_signed_envelope_interop(envelope).ok()?;
     to_record(&signed, record.envelope().clone())

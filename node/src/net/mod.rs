@@ -33,16 +33,22 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use self::driver::{Behaviour, Driver};
+pub(crate) use self::identity::check_record;
+#[cfg(test)]
+pub(crate) use self::identity::sign_record;
 pub use self::{
     base::{Base, BaseEvent},
     counters::{Counters, Flow, FrameCount},
-    handle::{Admission, Command, NodeHandle, Query, Unavailable},
+    handle::{Admission, Command, NodeHandle, Query, Reply, Unavailable},
     identity::{NotEd25519, keypair, node_id, peer_id},
     trace::{Clock, Delivery, Trace},
     transport::{BoxedTransport, MakeTransport, transport},
     verify::{Answer, Verifier},
 };
-use crate::engine::{Engine, EngineConfig, GossipConfig, OverlayConfig, ProducerConfig};
+use crate::{
+    engine::{Engine, EngineConfig, GossipConfig, OverlayConfig, ProducerConfig},
+    store::{self, Kept, Store, StoreConfig, StoreError},
+};
 
 /// How long a listener may take to come up.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -72,6 +78,8 @@ pub struct NodeConfig {
     pub producer: Option<ProducerConfig>,
     /// Writes a delivery trace to this file.
     pub trace: Option<PathBuf>,
+    /// Keeps pool, accounts, blocks and peers over restarts; without it they are in memory only.
+    pub store: Option<StoreConfig>,
 }
 
 /// Why a node did not start.
@@ -96,6 +104,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// What the node kept cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The settings ask for what this kind of node does not do.
     #[error("{0}")]
     Unsupported(&'static str),
@@ -110,6 +121,7 @@ pub async fn start(
     config: NodeConfig,
     transport: impl MakeTransport,
 ) -> Result<(NodeHandle, JoinHandle<()>), StartError> {
+    let kept = open_store(&config)?;
     let keypair = keypair(&config.key);
     let (id, peer) = (config.key.node(), keypair.public().to_peer_id());
     let counters = Arc::new(Counters::default());
@@ -135,21 +147,42 @@ pub async fn start(
         producer: config.producer,
         unix_ms_at_start: clock.unix_start_ms(),
     };
+    let mut engine = Engine::new(engine_config, id, random_seed()?);
+    let store = kept.map(|(store, kept)| {
+        restore(&mut engine, kept);
+        store
+    });
     let (handle, commands) = NodeHandle::new(id, listeners, counters);
     let driver = Driver {
         swarm,
         keypair,
-        engine: Engine::new(engine_config, id, random_seed()?),
+        engine,
         clock,
         verifier: Verifier::new(random_seed()?),
         commands,
         trace,
         admissions: handle.admissions().clone(),
+        store,
         submissions: HashMap::new(),
         next_ticket: 0,
     };
     let task = tokio::spawn(driver.run());
     Ok((handle, task))
+}
+
+/// Opens the store, if there is to be one. It takes as long as it takes, but nothing else runs yet.
+fn open_store(config: &NodeConfig) -> Result<Option<(Store, Kept)>, StartError> {
+    let Some(store) = &config.store else { return Ok(None) };
+    Ok(Some(Store::open(store, config.genesis.id(), config.pool.lifetime, random_seed()?)?))
+}
+
+/// Has a new engine go on from what was kept.
+fn restore(engine: &mut Engine, kept: Kept) {
+    let (peers, mut dropped) = (kept.saved.peers.len(), kept.dropped);
+    dropped.extend(engine.restore(kept.saved));
+    store::report(&dropped);
+    let (transactions, height) = (engine.pool().len(), engine.chain().height());
+    tracing::info!(transactions, dropped = dropped.len(), height, peers, "went on from the store");
 }
 
 /// Listens on all addresses and waits until each is known with its port. Gives them with the node's peer id at the end.

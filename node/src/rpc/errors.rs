@@ -1,6 +1,9 @@
 //! The errors methods answer with.
 
-use jsonrpsee::types::{ErrorObjectOwned, error::METHOD_NOT_FOUND_CODE};
+use jsonrpsee::types::{
+    ErrorObjectOwned,
+    error::{INTERNAL_ERROR_CODE, METHOD_NOT_FOUND_CODE},
+};
 use serde::{Deserialize, Serialize};
 use starling_mempool::Rejection;
 
@@ -39,6 +42,7 @@ pub(super) fn unavailable(error: Unavailable) -> ErrorObjectOwned {
     let code = match error {
         Unavailable::Busy => code::LIMIT,
         Unavailable::Stopped => code::NOT_READY,
+        Unavailable::NotStored => INTERNAL_ERROR_CODE,
     };
     ErrorObjectOwned::owned(code, error.to_string(), None::<()>)
 }

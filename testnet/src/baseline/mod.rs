@@ -40,6 +40,9 @@ pub(crate) async fn start(
     if config.producer.is_some() {
         return Err(StartError::Unsupported("a gossipsub node makes no blocks; run it without --produce"));
     }
+    if config.store.is_some() {
+        return Err(StartError::Unsupported("a gossipsub node keeps nothing; run it with --store=false"));
+    }
     let keypair = net::keypair(&config.key);
     let counters = Arc::new(Counters::default());
     let transport = transport(&keypair, &counters).map_err(StartError::Transport)?;

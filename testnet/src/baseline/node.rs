@@ -13,11 +13,10 @@ use libp2p::{
 use starling_mempool::{Genesis, Ledger, Mempool, Origin, Place, PoolConfig, Rejection, TxRules};
 use starling_node::{
     engine::{Chain, Direction, Source, Stats, Ticket, Time},
-    net::{Answer, Counters, Flow, node_id},
+    net::{Answer, Counters, Flow, Reply, node_id},
     rpc::{Neighbour, State, metrics::Metric},
 };
 use starling_wire::{Kind, NodeId, SignedTx, TxId, Unverified, Verified, VerifiedTx};
-use tokio::sync::oneshot;
 
 use super::{
     Behaviour,
@@ -30,9 +29,6 @@ const MAX_CHECKING: usize = 32 * 1024;
 
 /// Height of the last block: there are none.
 const HEIGHT: u64 = 0;
-
-/// What is told of a submission, and to whom.
-pub(super) type Reply = oneshot::Sender<Result<Place, Rejection>>;
 
 /// A transaction that entered the pool.
 pub(super) struct Admitted {
@@ -195,7 +191,7 @@ impl Node {
             },
         };
         // Whoever asked may have gone away.
-        let _gone = reply.send(answer);
+        let _gone = reply.send(Ok(answer));
         None
     }
 
@@ -220,7 +216,7 @@ impl Node {
                     self.publish(&tx);
                 }
                 if let Some(reply) = self.submissions.remove(&ticket) {
-                    let _gone = reply.send(answer);
+                    let _gone = reply.send(Ok(answer));
                 }
                 result.ok().map(|(tx, place)| Admitted { tx, place, from: None })
             }

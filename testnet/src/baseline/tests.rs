@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use libp2p::{Multiaddr, swarm::SwarmEvent};
 use starling_mempool::{GenesisAccount, Limits, PoolConfig, Rejection, TxRules};
-use starling_node::{engine::Stats, net::Flow, rpc::State};
+use starling_node::{engine::Stats, net::Flow, rpc::State, store::StoreConfig};
 use starling_wire::{AccountId, Kind, NetworkId, SecretKey, SignedTx, Transaction};
 
 use super::*;
@@ -51,6 +51,7 @@ fn config(seed: u8, bootstrap: &[Multiaddr]) -> NodeConfig {
         pool: PoolConfig::default(),
         producer: None,
         trace: None,
+        store: None,
     }
 }
 
@@ -178,9 +179,12 @@ async fn submissions_are_answered_and_spread_over_added_links() {
 }
 
 #[tokio::test]
-async fn a_producer_is_refused() {
+async fn what_it_does_not_do_is_refused() {
     let producer = starling_node::engine::ProducerConfig { key: rich(), interval: Duration::from_secs(1) };
-    let config = NodeConfig { producer: Some(producer), ..config(10, &[]) };
+    let config = NodeConfig { producer: Some(producer), ..self::config(10, &[]) };
     let error = start(config, net::transport).await.err().unwrap().to_string();
     assert!(error.contains("makes no blocks"), "{error}");
+    let store = StoreConfig { dir: "nowhere".into(), repair: false };
+    let error = start(NodeConfig { store: Some(store), ..self::config(10, &[]) }, net::transport).await.err().unwrap();
+    assert!(error.to_string().contains("--store=false"), "{error}");
 }

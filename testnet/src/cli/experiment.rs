@@ -45,6 +45,9 @@ pub(super) struct Trial {
     /// Transactions from then on count, and bytes and CPU time from then on; from the start of the load
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = sim::time)]
     settle: Duration,
+    /// Starling's nodes keep their state on the disk, as they do when nobody measures
+    #[arg(long)]
+    store: bool,
 }
 
 impl Trial {
@@ -75,6 +78,7 @@ impl Trial {
             wan: self.shape.wan("earth")?,
             planned: true,
             block_interval,
+            store: self.store && relay == Relay::Starling,
             accounts: load::accounts_for(load.total()),
         };
         Ok(Experiment { testnet, load, settle: self.settle, patience: PATIENCE, keep: None, page: None })

@@ -78,6 +78,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         wan: options.shape.wan("none")?,
         planned: false,
         block_interval,
+        store: options.by.relay == Relay::Starling,
         accounts: options.accounts as usize,
     };
     let mut testnet = Testnet::create(&options.which.dir, spec, options.detach)?;

@@ -119,6 +119,8 @@ pub(crate) struct Spec {
     pub(crate) planned: bool,
     /// Time between blocks; `None` for a network that only relays.
     pub(crate) block_interval: Option<Duration>,
+    /// Whether nodes keep their state over restarts. Starling's can.
+    pub(crate) store: bool,
     /// Funded accounts.
     pub(crate) accounts: usize,
 }
@@ -303,6 +305,7 @@ mod tests {
             wan: None,
             planned: false,
             block_interval: Some(Duration::from_secs(1)),
+            store: false,
             accounts: 20,
         }
     }

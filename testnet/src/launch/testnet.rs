@@ -180,6 +180,7 @@ impl Testnet {
             option("--produce", humantime::format_duration(interval).to_string().replace(' ', "").into());
             option("--producer-key", producer_file(&node.data_dir).into());
         }
+        args.push(format!("--store={}", self.spec.store).into());
         if self.spec.planned {
             args.push("--rpc-admin".into());
         }

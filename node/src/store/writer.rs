@@ -1,0 +1,158 @@
+//! The thread that writes: it takes what gathered, commits it, and tells those who wait.
+//!
+//! While it writes, the next batch gathers: those who submit at the same time share a commit, and one who submits alone
+//! waits for nobody. What nobody waits for is written when it is [`LAG`] old or [`MAX_GATHERED`] bytes.
+
+use std::{
+    mem,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use redb::Database;
+
+use super::batch::Batch;
+
+/// How long a change that nobody waits for may be in memory only. A crash loses peers' transactions of that time, which
+/// neighbours still have. Longer saves CPU: a commit costs as much as writing some hundred transactions.
+pub(super) const LAG: Duration = Duration::from_secs(5);
+
+/// Bytes of transactions after which a batch is written before its time.
+const MAX_GATHERED: usize = 1 << 20;
+
+/// After a failure, how long until the next attempt. Whoever waits is told of a failure at most this late.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Gets to know whether everything recorded before is on the disk.
+pub(super) type Waiter = Box<dyn FnOnce(bool) + Send>;
+
+/// Opens the file anew after a failure.
+pub(super) type Reopen = Box<dyn FnMut() -> Result<Database, String> + Send>;
+
+/// What gathers while the writer is busy.
+#[derive(Default)]
+struct Gathered {
+    batch: Batch,
+    waiting: Vec<Waiter>,
+    /// When the first change came.
+    since: Option<Instant>,
+    /// Whether it should be written at once.
+    urgent: bool,
+    closing: bool,
+}
+
+/// What the node's main task and the writer share.
+#[derive(Default)]
+pub(super) struct Inbox {
+    gathered: Mutex<Gathered>,
+    changed: Condvar,
+}
+
+impl Inbox {
+    /// Adds to the batch. `urgent` has it written at once.
+    pub(super) fn change(&self, urgent: bool, change: impl FnOnce(&mut Batch)) {
+        let mut gathered = self.lock();
+        change(&mut gathered.batch);
+        let first = gathered.since.is_none();
+        gathered.since.get_or_insert_with(Instant::now);
+        gathered.urgent |= urgent || gathered.batch.bytes >= MAX_GATHERED;
+        if first || gathered.urgent {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Has everything that was added written at once, and tells `waiter`.
+    pub(super) fn wait(&self, waiter: Waiter) {
+        let mut gathered = self.lock();
+        gathered.waiting.push(waiter);
+        gathered.urgent = true;
+        self.changed.notify_one();
+    }
+
+    /// Has the writer write the rest and end.
+    pub(super) fn close(&self) {
+        self.lock().closing = true;
+        self.changed.notify_one();
+    }
+
+    /// The next batch, once it is time to write it.
+    fn take(&self, retry_at: Option<Instant>) -> Gathered {
+        let mut gathered = self.lock();
+        loop {
+            let due = match retry_at {
+                _ if gathered.closing => None,
+                Some(at) => Some(at),
+                None if gathered.urgent => None,
+                None => match gathered.since {
+                    Some(since) => Some(since + LAG),
+                    None => {
+                        gathered = self.changed.wait(gathered).unwrap_or_else(PoisonError::into_inner);
+                        continue;
+                    }
+                },
+            };
+            let Some(left) = due.map(|due| due.saturating_duration_since(Instant::now())).filter(|d| !d.is_zero())
+            else {
+                let closing = gathered.closing;
+                return mem::replace(&mut gathered, Gathered { closing, ..Gathered::default() });
+            };
+            let (woken, _) = self.changed.wait_timeout(gathered, left).unwrap_or_else(PoisonError::into_inner);
+            gathered = woken;
+        }
+    }
+
+    /// Nothing is left half done under the lock, so that a fault elsewhere spoils nothing.
+    fn lock(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes until told to close. After a failure it keeps what it could not write, tells those who wait, and tries again.
+pub(super) fn run(inbox: &Arc<Inbox>, db: Database, mut reopen: Reopen) {
+    let mut db = Some(db);
+    let mut todo = Batch::default();
+    let mut retry_at = None;
+    loop {
+        let Gathered { batch, waiting, closing, .. } = inbox.take(retry_at);
+        todo.merge(batch);
+        let result = if todo.is_empty() { Ok(()) } else { write(&mut db, &mut reopen, &todo) };
+        let written = result.is_ok();
+        match result {
+            Ok(()) => {
+                if retry_at.take().is_some() {
+                    tracing::info!("the store can be written again, and nothing is missing in it");
+                }
+                todo = Batch::default();
+            }
+            Err(error) => {
+                if retry_at.is_none() || closing {
+                    tracing::error!(
+                        error,
+                        "the store cannot be written: what is submitted from now on is passed on, but answered with an \
+                         error, as it would not survive a restart. Make space on the disk"
+                    );
+                }
+                // The database takes nothing more after a failure.
+                db = None;
+                retry_at = Some(Instant::now() + RETRY_AFTER);
+            }
+        }
+        for waiter in waiting {
+            waiter(written);
+        }
+        if closing {
+            break;
+        }
+    }
+    if let Some(Err(error)) = db.map(Database::close) {
+        tracing::warn!(%error, "the store was not closed in order; the next start checks it");
+    }
+}
+
+fn write(db: &mut Option<Database>, reopen: &mut Reopen, batch: &Batch) -> Result<(), String> {
+    let db = match db {
+        Some(db) => db,
+        None => db.insert(reopen()?),
+    };
+    super::file::commit(db, batch).map_err(|error| error.to_string())
+}
