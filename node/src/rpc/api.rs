@@ -14,7 +14,8 @@ use starling_wire::{AccountId, BlockId, GenesisId, NetworkId, NodeId, Transactio
 /// Methods of a node. Ids are `0x` and hex, amounts are plain numbers.
 #[rpc(server, client)]
 pub trait Api {
-    /// Submits a signed transaction, `0x` and the hex of its bytes. One that is known already is a success.
+    /// Submits a signed transaction, `0x` and the hex of its bytes; answered when it is on the node's disk, if the node
+    /// keeps anything. One that is known already is a success.
     #[method(name = "tx_sendRaw")]
     async fn tx_send_raw(&self, tx: String) -> RpcResult<Submitted>;
 

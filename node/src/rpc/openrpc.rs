@@ -29,7 +29,7 @@ const USUAL: &[i32] = &[code::NOT_READY, code::LIMIT];
 const METHODS: &[Method] = &[
     Method {
         name: "tx_sendRaw",
-        about: "Submits a signed transaction. One that is known already is a success.",
+        about: "Submits a signed transaction, and answers when it is on the node's disk. One that is known already is a success.",
         params: &[Param { name: "tx", about: "The transaction's bytes", schema: hex_bytes, required: true }],
         result: || reference("Submitted"),
         errors: &[code::INVALID_INPUT, code::NOT_READY, code::REJECTED, code::LIMIT],

@@ -8,11 +8,16 @@ use std::{
 };
 
 use redb::{
-    Builder, Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError,
+    Builder, Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
+    TableError,
 };
 use starling_wire::GenesisId;
 
-use super::{MAX_PEERS, StoreError, batch::Batch, record};
+use super::{
+    MAX_PEERS, StoreError,
+    batch::Batch,
+    record::{self, StoredPeer},
+};
 
 /// The format this module reads and writes.
 const FORMAT: u64 = 1;
@@ -132,7 +137,8 @@ pub(super) fn readable<T>(path: &Path, read: impl FnOnce() -> Result<T, redb::Er
 pub(super) fn commit(db: &Database, batch: &Batch) -> Result<(), redb::Error> {
     let mut tx = db.begin_write()?;
     tx.set_durability(Durability::Immediate)?;
-    {
+    // Most batches are of transactions alone, and opening a table costs about as much as writing to it.
+    if !batch.txs.is_empty() || !batch.gone.is_empty() {
         let mut txs = tx.open_table(TXS)?;
         for number in &batch.gone {
             txs.remove(number)?;
@@ -140,36 +146,44 @@ pub(super) fn commit(db: &Database, batch: &Batch) -> Result<(), redb::Error> {
         for (number, record) in &batch.txs {
             txs.insert(number, &record.encode()[..])?;
         }
+    }
+    if !batch.blocks.is_empty() {
         let mut accounts = tx.open_table(ACCOUNTS)?;
         for (id, account) in &batch.accounts {
             accounts.insert(id.0, (account.nonce, account.balance))?;
         }
         let mut blocks = tx.open_table(BLOCKS)?;
-        if !batch.blocks.is_empty() {
-            blocks.retain_in(..batch.oldest, |_, _| false)?;
-        }
+        blocks.retain_in(..batch.oldest, |_, _| false)?;
         for (height, (block, txs)) in &batch.blocks {
             blocks.insert(height, &record::encode_block(block, txs.iter().map(|tx| &**tx))[..])?;
         }
+    }
+    if !batch.peers.is_empty() {
         let mut peers = tx.open_table(PEERS)?;
         for (node, peer) in &batch.peers {
             peers.insert(node.0, &peer.encode()[..])?;
         }
-        let excess = (peers.len()? as usize).saturating_sub(MAX_PEERS);
-        if excess > 0 {
-            let since = |value: &[u8]| record::StoredPeer::decode(value).map_or(0, |peer| peer.since_ms);
-            let mut all = Vec::new();
-            for row in peers.iter()? {
-                let (node, value) = row?;
-                all.push((since(value.value()), node.value()));
-            }
-            all.sort_unstable();
-            for (_, node) in &all[..excess] {
-                peers.remove(node)?;
-            }
-        }
+        keep_latest(&mut peers)?;
     }
     Ok(tx.commit()?)
+}
+
+/// Removes the peers that were reached longest ago, if there are too many.
+fn keep_latest(peers: &mut Table<'_, [u8; 32], &[u8]>) -> Result<(), redb::Error> {
+    let excess = (peers.len()? as usize).saturating_sub(MAX_PEERS);
+    if excess == 0 {
+        return Ok(());
+    }
+    let mut all = Vec::new();
+    for row in peers.iter()? {
+        let (node, value) = row?;
+        all.push((StoredPeer::decode(value.value()).map_or(0, |peer| peer.since_ms), node.value()));
+    }
+    all.sort_unstable();
+    for (_, node) in &all[..excess] {
+        peers.remove(node)?;
+    }
+    Ok(())
 }
 
 /// The system's error, or one with the database's words.

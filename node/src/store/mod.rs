@@ -110,10 +110,12 @@ impl Store {
             let path = path.clone();
             Box::new(move || file::open(&path, genesis).map_err(|error| error.to_string()))
         };
-        let store = Self::start(&path, db, reopen, &loaded.journal)?;
-        let mut kept = Kept { saved: loaded.saved, dropped: loaded.dropped };
-        kept.dropped.sort_by_key(|dropped| dropped.id);
-        Ok((store, kept))
+        let mut store = Self::start(&path, db, reopen, &loaded.journal)?;
+        if !loaded.dropped.is_empty() {
+            let ids = loaded.dropped.iter().map(|dropped| dropped.id).collect();
+            store.record(Change::Removed { ids, why: Removal::Refused });
+        }
+        Ok((store, Kept { saved: loaded.saved, dropped: loaded.dropped }))
     }
 
     fn start(

@@ -12,7 +12,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use redb::{StorageBackend, backends::FileBackend};
+use redb::{ReadableDatabase, ReadableTable, StorageBackend, backends::FileBackend};
 use starling_mempool::{Account, Genesis};
 use starling_wire::{NetworkId, VerifiedTx};
 use tempfile::TempDir;
@@ -160,11 +160,33 @@ fn old_transactions_and_forged_ones_are_dropped() {
         batch.add(number, TxRecord { origin: Origin::Local, since_ms, tx });
     }
     file::create(&dir.path().join(FILE_NAME), genesis().id(), &batch).unwrap();
-    let (_store, kept) = open(&dir).unwrap();
+    let (store, kept) = open(&dir).unwrap();
     assert_eq!(ids(&kept), [(tx(2, 0).id(), Origin::Local)]);
     let mut reasons: Vec<_> = kept.dropped.iter().map(|dropped| (dropped.reason, dropped.id)).collect();
     reasons.sort();
     assert_eq!(reasons, [("bad-signature", forged.id()), ("expired", tx(0, 0).id())]);
+    drop(store);
+    assert_eq!(open(&dir).unwrap().1.dropped, [], "once is enough");
+}
+
+#[test]
+fn the_file_keeps_the_peers_reached_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    file::create(&path, genesis().id(), &batch::Batch::default()).unwrap();
+    let db = file::open(&path, genesis().id()).unwrap();
+    let nodes: Vec<_> = (0..MAX_PEERS as u64 + 10).map(|i| (i, key(i).node())).collect();
+    for some in nodes.chunks(100) {
+        let mut batch = batch::Batch::default();
+        for (since_ms, node) in some {
+            batch.add_peer(*node, StoredPeer { since_ms: *since_ms, envelope: bytes::Bytes::new() });
+        }
+        file::commit(&db, &batch).unwrap();
+    }
+    let tx = db.begin_read().unwrap();
+    let kept: Vec<_> = tx.open_table(file::PEERS).unwrap().iter().unwrap().map(|row| row.unwrap().0.value()).collect();
+    assert_eq!(kept.len(), MAX_PEERS);
+    assert!(nodes.iter().all(|(since, node)| kept.contains(&node.0) == (*since >= 10)));
 }
 
 /// Fills a store and closes it.
