@@ -96,6 +96,39 @@ fn wrong_command_lines_are_told_so() {
 }
 
 #[test]
+fn a_store_that_cannot_be_used_is_named_and_put_aside() {
+    let (world, rich) = world();
+    let mut node = world.node("d", &["--genesis", "g.toml"]);
+    let rpc = node.file().rpc.clone();
+    let send = |rpc: &str| ["tx", "send", "--rpc", rpc, "--key", "rich.pem", "--to", &rich].map(str::to_owned).to_vec();
+    let sent = [send(&rpc), vec!["--amount".into(), "5".into()]].concat();
+    let id = world.run(&sent.iter().map(String::as_str).collect::<Vec<_>>()).ok();
+    node.signal(Signal::TERM);
+    assert!(node.ended().success());
+
+    let run = ["run", "--data-dir", "d", "--genesis", "g.toml"];
+    world.run(&["genesis", "new", "h.toml", "--network", "8", "--account", &format!("{rich}=1")]).ok();
+    let other = ["run", "--data-dir", "d", "--genesis", "h.toml"];
+    world.run(&other).fails(1, &["d/store.redb", "belongs to the network", "--data-dir", "--repair"]);
+
+    // The end is lost, as when a copy was broken off.
+    let file = fs::File::options().write(true).open(world.path("d/store.redb")).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+    world.run(&run).fails(1, &["d/store.redb", "damaged", "--repair"]);
+    world.run(&["run", "--store=false", "--repair"]).fails(2, &["nothing to repair"]);
+    let mut node = world.node("d", &["--genesis", "g.toml", "--repair"]);
+    assert!(fs::read_to_string(world.path("d.log")).unwrap().contains("store.redb.bad-1"));
+    assert!(world.path("d/store.redb.bad-1").exists());
+    world.run(&["tx", "get", &id, "--rpc", &node.file().rpc]).ok();
+    node.signal(Signal::TERM);
+    assert!(node.ended().success());
+
+    // Without a store it is a new node.
+    let node = world.node("d", &["--genesis", "g.toml", "--store=false"]);
+    world.run(&["tx", "get", &id, "--rpc", &node.file().rpc]).fails(1, &[&id]);
+}
+
+#[test]
 fn a_node_that_cannot_start_says_what_to_do() {
     let (world, _) = world();
     world.run(&["run", "--data-dir", "d"]).fails(2, &["d/genesis.toml", "starling genesis new"]);

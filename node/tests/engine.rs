@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed test may panic")]
 
+#[allow(dead_code, reason = "shared with the tests of restarts")]
 mod cluster;
 
 use std::time::Duration;

@@ -13,6 +13,7 @@ use starling_mempool::{Genesis, GenesisAccount, Limits, PoolConfig, TxRules};
 use starling_node::{
     engine::Stats,
     net::{self, Delivery, NodeConfig, NodeHandle},
+    store::StoreConfig,
 };
 use starling_wire::{
     AccountId, BoundedVec, FrameDecoder, Goodbye, Hello, Message, NetworkId, PROTOCOL_VERSION, SecretKey, ShortId,
@@ -47,13 +48,8 @@ fn transfer(nonce: u64) -> SignedTx {
     tx.sign(&rich()).unwrap()
 }
 
-async fn start(
-    seed: u8,
-    listen: &str,
-    bootstrap: &[Multiaddr],
-    trace: Option<PathBuf>,
-) -> (NodeHandle, JoinHandle<()>) {
-    let config = NodeConfig {
+fn config(seed: u8, listen: &str, bootstrap: &[Multiaddr]) -> NodeConfig {
+    NodeConfig {
         genesis: genesis(),
         key: SecretKey::from_seed(&[seed; 32]),
         listen: vec![listen.parse().unwrap()],
@@ -64,10 +60,18 @@ async fn start(
         rules: TxRules::default(),
         pool: PoolConfig::default(),
         producer: None,
-        trace,
+        trace: None,
         store: None,
-    };
-    net::start(config, net::transport).await.unwrap()
+    }
+}
+
+async fn start(
+    seed: u8,
+    listen: &str,
+    bootstrap: &[Multiaddr],
+    trace: Option<PathBuf>,
+) -> (NodeHandle, JoinHandle<()>) {
+    net::start(NodeConfig { trace, ..config(seed, listen, bootstrap) }, net::transport).await.unwrap()
 }
 
 async fn stop(node: NodeHandle, task: JoinHandle<()>) {
@@ -290,24 +294,41 @@ async fn a_banned_peer_cannot_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_comes_back_with_its_pool_and_finds_its_neighbours_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let stored = |bootstrap: &[Multiaddr]| NodeConfig {
+        store: Some(StoreConfig { dir: dir.path().to_owned(), repair: false }),
+        ..config(61, TCP, bootstrap)
+    };
+    let linked = |engine: &starling_node::engine::Engine| engine.links().any(|(_, link)| link.is_ready());
+    let (friend, friend_task) = start(60, TCP, &[], None).await;
+    let (node, task) = net::start(stored(friend.listeners()), net::transport).await.unwrap();
+    until("a link", &node, linked).await;
+    friend.submit(transfer(0)).await.unwrap().unwrap();
+    until("a transaction of a peer", &node, |engine| engine.pool().len() == 1).await;
+    node.submit(transfer(1)).await.unwrap().unwrap();
+    // Its neighbour's record has come after the link, and before what the neighbour passes on.
+    until("one from here at its neighbour", &friend, |engine| engine.pool().len() == 2).await;
+    let twice = net::start(stored(&[]), net::transport).await.unwrap_err().to_string();
+    assert!(twice.contains("in use"), "{twice}");
+    stop(node, task).await;
+
+    let (node, task) = net::start(stored(&[]), net::transport).await.unwrap();
+    until("the pool of before, at once", &node, |engine| engine.pool().len() == 2).await;
+    until("a link, without anybody's help", &node, linked).await;
+    friend.submit(transfer(2)).await.unwrap().unwrap();
+    until("a new transaction", &node, |engine| engine.pool().len() == 3).await;
+    // What it had is not fetched again: nothing but the new one came.
+    assert_eq!(stats(&node).await.admitted, 1);
+    stop(node, task).await;
+    stop(friend, friend_task).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_address_in_use_is_named() {
     let (node, task) = start(50, TCP, &[], None).await;
     let taken: Multiaddr = node.listeners()[0].iter().take(2).collect();
-    let config = NodeConfig {
-        genesis: genesis(),
-        key: SecretKey::from_seed(&[51; 32]),
-        listen: vec![taken.clone()],
-        external: vec![],
-        bootstrap: vec![],
-        dials: 8,
-        max_incoming: 24,
-        rules: TxRules::default(),
-        pool: PoolConfig::default(),
-        producer: None,
-        trace: None,
-        store: None,
-    };
-    let error = net::start(config, net::transport).await.unwrap_err().to_string();
+    let error = net::start(config(51, &taken.to_string(), &[]), net::transport).await.unwrap_err().to_string();
     assert!(error.contains(&taken.to_string()), "{error}");
     stop(node, task).await;
 }

@@ -8,8 +8,8 @@ use std::{
 use bytes::Bytes;
 use starling_mempool::{AccountView, Genesis, GenesisAccount, Limits, PoolConfig, TxRules};
 use starling_node::engine::{
-    Address, Direction, Engine, EngineConfig, Event, GossipConfig, Input, Output, OverlayConfig, PeerRecord,
-    ProducerConfig, Ticket, Time,
+    Address, Change, Direction, Dropped, Engine, EngineConfig, Event, GossipConfig, Input, Output, OverlayConfig,
+    PeerRecord, ProducerConfig, Saved, Ticket, Time,
 };
 use starling_wire::{
     AccountId, Message, NetworkId, NodeId, SecretKey, SignedTx, Transaction, TxId, Unverified, limits::MAX_PAYLOAD,
@@ -24,7 +24,10 @@ type Filter = Box<dyn Fn(usize, usize, &Message) -> bool>;
 pub(crate) struct Cluster {
     pub(crate) now: Time,
     pub(crate) genesis: Genesis,
+    /// Limits of the pools of nodes that are added.
+    pub(crate) pool: PoolConfig,
     engines: Vec<Engine>,
+    configs: Vec<EngineConfig>,
     ids: Vec<NodeId>,
     /// Nodes that do not answer any more.
     dead: BTreeSet<usize>,
@@ -34,6 +37,8 @@ pub(crate) struct Cluster {
     pub(crate) filter: Filter,
     /// Everything that happened, in order.
     pub(crate) events: Vec<(Time, usize, Event)>,
+    /// What each node should keep, in order.
+    pub(crate) changes: Vec<(usize, Change)>,
     /// Messages sent: from, to, what.
     pub(crate) sent: Vec<(usize, usize, Message)>,
 }
@@ -90,7 +95,9 @@ impl Cluster {
         let mut cluster = Self {
             now: Time::ZERO,
             genesis: genesis(),
+            pool: PoolConfig::default(),
             engines: Vec::new(),
+            configs: Vec::new(),
             ids: Vec::new(),
             dead: BTreeSet::new(),
             links: BTreeSet::new(),
@@ -98,6 +105,7 @@ impl Cluster {
             sequence: 0,
             filter: Box::new(|_, _, _| true),
             events: Vec::new(),
+            changes: Vec::new(),
             sent: Vec::new(),
         };
         for i in 0..count {
@@ -115,7 +123,7 @@ impl Cluster {
         let config = EngineConfig {
             genesis: self.genesis.clone(),
             rules: TxRules::default(),
-            pool: PoolConfig::default(),
+            pool: self.pool.clone(),
             overlay: OverlayConfig { dials, bootstrap, ..OverlayConfig::default() },
             gossip: GossipConfig::default(),
             producer,
@@ -125,6 +133,7 @@ impl Cluster {
         let mut engine_seed = [i as u8; 32];
         engine_seed[..8].copy_from_slice(&seed.to_le_bytes());
         self.ids.push(id);
+        self.configs.push(config.clone());
         self.engines.push(Engine::new(config, id, engine_seed));
         self.input(i, Input::LocalRecord(record(i, id)));
         i
@@ -166,6 +175,18 @@ impl Cluster {
             let (other, peer) = if a == i { (b, self.ids[a]) } else { (a, self.ids[b]) };
             self.schedule(detection, other, Input::Disconnected { peer });
         }
+    }
+
+    /// Starts a node that crashed anew, from what it kept, and without the address of node 0.
+    pub(crate) fn restart(&mut self, i: usize, saved: Saved) -> Vec<Dropped> {
+        let mut config = self.configs[i].clone();
+        config.overlay.bootstrap.clear();
+        self.dead.remove(&i);
+        self.engines[i] = Engine::new(config, self.ids[i], [i as u8 + 100; 32]);
+        // Its time begins anew in a real node; here it is that of the others.
+        let dropped = self.engines[i].restore(saved);
+        self.input(i, Input::LocalRecord(record(i, self.ids[i])));
+        dropped
     }
 
     /// A neighbour of node 0 whose words are put into its mouth by the test; its engine never runs.
@@ -222,7 +243,8 @@ impl Cluster {
                     self.schedule(LATENCY, other, Input::Disconnected { peer: self.ids[i] });
                 }
             }
-            Output::Block { .. } | Output::Store(_) => {}
+            Output::Block { .. } => {}
+            Output::Store(change) => self.changes.push((i, change)),
             Output::Verify { source, item } => {
                 let verdict = verify(item.clone()).map_err(|error| (item, error));
                 self.schedule(Duration::from_micros(50), i, Input::Verified { source, verdict });
