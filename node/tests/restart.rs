@@ -23,10 +23,11 @@ fn saved(cluster: &Cluster, node: usize) -> Saved {
                 None => txs.push((tx, origin)),
             },
             Change::Removed { ids, .. } => txs.retain(|(tx, _)| !ids.contains(&tx.id())),
-            Change::Block { block, txs, accounts: changed, oldest } => {
+            Change::Block { block, txs: included, accounts: changed, oldest } => {
+                txs.retain(|(tx, _)| !included.contains(tx));
                 let Ok(Verified::Block(block)) = verify(Unverified::Block(block)) else { panic!("a bad block") };
                 accounts.extend(changed);
-                blocks.insert(block.header().height, AppliedBlock { block, txs });
+                blocks.insert(block.header().height, AppliedBlock { block, txs: included });
                 blocks = blocks.split_off(&oldest);
             }
             Change::Peer(record) => drop(peers.insert(record.node, record)),

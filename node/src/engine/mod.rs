@@ -639,8 +639,9 @@ impl Engine {
             // Should it be offered again when there is room, it is looked at again.
             self.gossip.refused(now, id.short(), false);
         }
-        self.store_removed(inserted.removed, Removal::Displaced);
+        // In this order: whoever keeps only the first of them has too much rather than too little.
         self.outputs.push_back(Output::Store(Change::Added { tx: tx.clone(), origin }));
+        self.store_removed(inserted.removed, Removal::Displaced);
         Ok(inserted.place)
     }
 
@@ -704,10 +705,9 @@ impl Engine {
                     let removed = self.pool.apply_block(height, &applied.txs, &self.ledger);
                     self.stats.blocks += 1;
                     self.stats.invalidated += removed.len().saturating_sub(applied.txs.len()) as u64;
-                    let (included, invalidated) = removed.into_iter().partition(|id| included.contains(id));
-                    self.store_removed(included, Removal::Included);
-                    self.store_removed(invalidated, Removal::Invalidated);
                     self.store_block(height);
+                    let invalidated = removed.into_iter().filter(|id| !included.contains(id)).collect();
+                    self.store_removed(invalidated, Removal::Invalidated);
                     self.event(event);
                 }
                 Err((block, why)) => {

@@ -25,14 +25,14 @@ pub enum Change {
         /// Who handed it in.
         origin: Origin,
     },
-    /// Transactions left the pool.
+    /// Transactions left the pool otherwise than by a block that has them.
     Removed {
         /// Which.
         ids: Vec<TxId>,
         /// Why.
         why: Removal,
     },
-    /// A block was applied.
+    /// A block was applied, and its transactions left the pool.
     Block {
         /// The block.
         block: SignedBlock,
@@ -50,8 +50,6 @@ pub enum Change {
 /// Why a transaction left the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// A block has it.
-    Included,
     /// A block has left it no nonce, no funds or no time.
     Invalidated,
     /// Another replaced it, or pays more in a full pool.
@@ -66,7 +64,6 @@ impl Removal {
     /// A stable name for logs.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Included => "included",
             Self::Invalidated => "invalidated",
             Self::Displaced => "displaced",
             Self::Expired => "expired",

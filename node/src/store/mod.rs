@@ -152,18 +152,24 @@ impl Store {
                 for id in ids {
                     let Some((number, origin)) = self.journal.remove(&id) else { continue };
                     numbers.push(number);
-                    // Of those refused at a restart the log tells more, and a block is proof enough.
-                    if origin == Origin::Local && !matches!(why, Removal::Included | Removal::Refused) {
+                    // Of those refused at a restart the log tells more.
+                    if origin == Origin::Local && why != Removal::Refused {
                         tracing::info!(%id, "a transaction submitted here left the pool: {}", why.reason());
                     }
                 }
                 self.inbox.change(false, |batch| numbers.into_iter().for_each(|number| batch.remove(number)));
             }
-            // A producer that forgot its own block would make another of the same height.
-            Change::Block { block, txs, accounts, oldest } => self.inbox.change(true, |batch| {
-                batch.accounts.extend(accounts);
-                batch.add_block(block, txs, oldest);
-            }),
+            // A transaction is in the pool or in a block, at no time in neither: one batch has both. At once, as a
+            // producer that forgot its own block would make another of the same height.
+            Change::Block { block, txs, accounts, oldest } => {
+                let included: Vec<u64> =
+                    txs.iter().filter_map(|tx| self.journal.remove(&tx.id())).map(|(number, _)| number).collect();
+                self.inbox.change(true, |batch| {
+                    included.into_iter().for_each(|number| batch.remove(number));
+                    batch.accounts.extend(accounts);
+                    batch.add_block(block, txs, oldest);
+                });
+            }
             Change::Peer(record) => {
                 let peer = StoredPeer { since_ms: unix_ms(), envelope: record.envelope };
                 self.inbox.change(false, |batch| batch.add_peer(record.node, peer));

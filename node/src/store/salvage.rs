@@ -6,13 +6,14 @@
 //! of several states of an account is the last; neighbours have them.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
 };
 
-use starling_wire::{GenesisId, Record, Unverified};
+use starling_mempool::Origin;
+use starling_wire::{GenesisId, Record, TxId, Unverified};
 
 use super::{
     StoreError,
@@ -68,16 +69,18 @@ fn backup(path: &Path) -> PathBuf {
 
 /// All transactions and peers in these bytes whose signatures are good, the transactions in the order of their times.
 fn scan(bytes: &[u8], seed: [u8; 32]) -> Batch {
-    let (mut records, mut batch) = (Vec::new(), Batch::default());
-    let mut seen = BTreeSet::new();
+    let (mut found, mut batch) = (BTreeMap::<TxId, TxRecord>::new(), Batch::default());
     let at = |mark: u8| move |(position, byte): (usize, &u8)| (*byte == mark).then_some(position);
     for position in bytes.iter().enumerate().filter_map(at(TX_MARK[0])) {
         let rest = &bytes[position..];
         if rest.starts_with(&TX_MARK)
             && let Some(record) = TxRecord::decode(rest)
-            && seen.insert(record.tx.id())
         {
-            records.push(record);
+            // An older copy may be from before it was submitted here.
+            let known = found.entry(record.tx.id()).or_insert_with(|| record.clone());
+            if record.origin == Origin::Local {
+                known.origin = Origin::Local;
+            }
         } else if rest.starts_with(&PEER_MARK)
             && let Some(peer) = StoredPeer::decode(rest)
             && let Some(checked) = Record::new(peer.envelope.clone()).as_ref().and_then(check_record)
@@ -86,6 +89,7 @@ fn scan(bytes: &[u8], seed: [u8; 32]) -> Batch {
             batch.add_peer(checked.node, peer);
         }
     }
+    let records: Vec<TxRecord> = found.into_values().collect();
     let verdicts = load::verify_all(records.iter().map(|record| Unverified::Tx(record.tx.clone())).collect(), seed);
     let mut good: Vec<_> = records.into_iter().zip(verdicts).filter(|(_, verdict)| verdict.is_ok()).collect();
     good.sort_by_key(|(record, _)| record.since_ms);

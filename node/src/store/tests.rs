@@ -80,7 +80,9 @@ fn everything_comes_back_in_its_order() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, kept) = open(&dir).unwrap();
     assert_eq!((ids(&kept), kept.saved.blocks.len()), (vec![], 0));
-    let txs: Vec<_> = (0..5).map(|i| tx(i, 0)).collect();
+    let txs: Vec<_> = (2..7).map(|i| tx(i, 0)).collect();
+    // It leaves by a block.
+    store.record(added(&tx(0, 0), Origin::Local));
     for (i, tx) in txs.iter().enumerate() {
         store.record(added(tx, if i == 2 { Origin::Local } else { Origin::Peer }));
     }
@@ -102,13 +104,13 @@ fn everything_comes_back_in_its_order() {
 
     // Numbers go on where they were: removing an old one and adding others mixes nothing up.
     store.record(Change::Removed { ids: vec![txs[0].id()], why: Removal::Displaced });
-    store.record(added(&tx(7, 0), Origin::Peer));
+    store.record(added(&tx(8, 0), Origin::Peer));
     store.record(added(&txs[0], Origin::Peer));
     let third = block(3, Some(&kept.saved.blocks[1].block), &[]);
     store.record(Change::Block { block: (*third).clone(), txs: vec![], accounts: vec![], oldest: 3 });
     drop(store);
     let (_store, kept) = open(&dir).unwrap();
-    let expected = [txs[1].id(), txs[2].id(), txs[4].id(), tx(7, 0).id(), txs[0].id()];
+    let expected = [txs[1].id(), txs[2].id(), txs[4].id(), tx(8, 0).id(), txs[0].id()];
     assert_eq!(ids(&kept).into_iter().map(|(id, _)| id).collect::<Vec<_>>(), expected);
     assert_eq!(kept.saved.blocks.iter().map(|applied| applied.block.header().height).collect::<Vec<_>>(), [3]);
 }
@@ -192,8 +194,8 @@ fn the_file_keeps_the_peers_reached_last() {
 /// Fills a store and closes it.
 fn filled(dir: &TempDir) {
     let (mut store, _) = open(dir).unwrap();
-    (0..200).for_each(|i| store.record(added(&tx(i, 0), Origin::Local)));
     chain(&mut store);
+    (0..200).for_each(|i| store.record(added(&tx(i, 2), Origin::Local)));
     store.record(Change::Peer(peer(5)));
 }
 

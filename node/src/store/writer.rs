@@ -5,6 +5,7 @@
 
 use std::{
     mem,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -154,5 +155,9 @@ fn write(db: &mut Option<Database>, reopen: &mut Reopen, batch: &Batch) -> Resul
         Some(db) => db,
         None => db.insert(reopen()?),
     };
-    super::file::commit(db, batch).map_err(|error| error.to_string())
+    // Those who wait must be answered, whatever becomes of the database.
+    match catch_unwind(AssertUnwindSafe(|| super::file::commit(db, batch))) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_fault) => Err("a fault in the database".to_owned()),
+    }
 }
