@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
-use starling_mempool::{Genesis, GenesisAccount, Limits, Origin, PoolConfig};
+use starling_mempool::{Genesis, GenesisAccount, Limits, Origin, PoolConfig, TxRules};
 use starling_node::{
     engine::{Change, Engine, EngineConfig, GossipConfig, OverlayConfig},
     store::{Kept, Store, StoreConfig},
@@ -104,6 +104,7 @@ fn transfer(key: &SecretKey, nonce: u64) -> SignedTx {
 fn engine_config(genesis: Genesis, pool: PoolConfig) -> EngineConfig {
     EngineConfig {
         genesis,
+        rules: TxRules::default(),
         pool,
         overlay: OverlayConfig::default(),
         gossip: GossipConfig::default(),

@@ -98,10 +98,10 @@ fn a_full_pool_comes_back_whole_with_its_gaps() {
         cluster.run(Duration::from_millis(1));
     }
     assert_eq!(cluster.engine(node).pool().len(), 40);
-    let status = cluster.engine(node).pool().status();
+    let status = cluster.engine(node).pool().status(cluster.now.since_start());
     let kept = saved(&cluster, node);
     assert_eq!(cluster.restart(node, kept), []);
-    assert_eq!(cluster.engine(node).pool().status(), status);
+    assert_eq!(cluster.engine(node).pool().status(cluster.now.since_start()), status);
 
     // With less room some go, and are named; what is kept afterwards is what is in the pool.
     let kept = saved(&cluster, node);

@@ -1,6 +1,6 @@
 //! What this node's own users submitted and nobody has shown to have yet: when to announce it again.
 //!
-//! A transaction that comes back from a neighbour, pushed or announced, is out in the network. One that does not may have
+//! A transaction that comes back from a neighbour, pushed or announced, or pruned there, is out in the network. One that does not may have
 //! been lost with a link or a crash, and nobody but this node would ever offer it again.
 
 use std::{

@@ -412,7 +412,10 @@ impl Engine {
                 self.gossip.announced(now, peer, &ids, &self.peers, out);
             }
             Message::IWant(ids) => self.wanted(now, peer, &ids),
-            Message::Prune(ids) => self.gossip.pruned(&ids, link.slot),
+            Message::Prune(ids) => {
+                ids.iter().for_each(|id| self.locals.seen(id));
+                self.gossip.pruned(&ids, link.slot);
+            }
             Message::GetPeers => self.get_peers(now, peer),
             Message::Peers(_) => debug_assert!(false, "the driver hands these over as PeerRecords"),
             Message::Block(block) => self.block(now, Some(peer), block),

@@ -234,11 +234,11 @@ impl Gossip {
     /// anywhere.
     pub(super) fn announce_again(&mut self, now: Time, id: ShortId, peers: &mut Peers) {
         if let Some(entry) = self.seen.get(id) {
-            (entry.holders, entry.pushed) = (Mask::default(), Mask::default());
+            (entry.holders, entry.told, entry.pushed) = Default::default();
         }
         for (_, link) in peers.iter_mut().filter(|(_, link)| link.is_ready()) {
-            announce(link, id);
-            self.announce_at.get_or_insert(now + BATCH_DELAY);
+            link.mail.announce(id, now + BATCH_DELAY);
+            note(&mut self.mail_at, now + BATCH_DELAY);
         }
     }
 
