@@ -83,14 +83,18 @@ impl Sender {
 
     /// The first nonce from `base` up that is missing.
     pub(crate) fn end_from(&self, base: u64) -> u64 {
-        let mut end = base;
-        for &(nonce, _) in self.from(base) {
-            if nonce != end {
-                break;
+        // As far as there is no gap, nonces rise in step with positions.
+        let txs = self.from(base);
+        let (mut gap_free, mut gapped) = (0, txs.len());
+        while gap_free < gapped {
+            let middle = gap_free.midpoint(gapped);
+            if txs[middle].0 - base == middle as u64 {
+                gap_free = middle + 1;
+            } else {
+                gapped = middle;
             }
-            end = end.saturating_add(1);
         }
-        end
+        base.saturating_add(gap_free as u64)
     }
 
     /// Puts one in and returns the slot of the one it replaces. [`Self::settle`] must follow.
