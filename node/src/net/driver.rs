@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, pin::pin, time::Duration};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use libp2p::{
     Multiaddr, Swarm,
     identity::Keypair,
@@ -31,6 +31,9 @@ use crate::{
 
 /// How long a stopping node waits for its goodbyes to be sent.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Most events taken in before anything else is looked at.
+const MAX_EVENTS: usize = 64;
 
 /// All protocols of a node. Starling's own comes last, as it asks to.
 #[derive(NetworkBehaviour)]
@@ -73,7 +76,7 @@ impl Driver {
                 timer.as_mut().reset(at);
             }
             tokio::select! {
-                event = self.swarm.select_next_some() => self.swarm_event(event),
+                event = self.swarm.select_next_some() => self.swarm_events(event),
                 answers = self.verifier.next() => self.verified(answers),
                 command = self.commands.recv(), if stop_at.is_none() => match command {
                     Some(Command::Shutdown) | None => {
@@ -95,6 +98,15 @@ impl Driver {
 
     fn handle(&mut self, input: Input) {
         self.engine.handle(self.clock.now(), input);
+    }
+
+    /// Takes in all that has happened, so that signatures are checked in batches as large as the node is busy.
+    fn swarm_events(&mut self, first: SwarmEvent<BehaviourEvent>) {
+        self.swarm_event(first);
+        for _ in 0..MAX_EVENTS {
+            let Some(event) = self.swarm.select_next_some().now_or_never() else { return };
+            self.swarm_event(event);
+        }
     }
 
     fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -130,7 +142,7 @@ impl Driver {
                         Received::Message(message) => Input::Message { peer, message },
                         Received::Records { records, bad } => Input::PeerRecords { peer, records, bad },
                     });
-                    self.carry_out();
+                    self.outputs();
                 }
             }
         }
