@@ -55,6 +55,9 @@ use self::{
 const MAX_CHECKING_PER_PEER: usize = 1024;
 const MAX_CHECKING: usize = 8 * 1024;
 
+/// Signatures being checked from which on the node counts as busy: one that keeps up has one or two.
+const BUSY: usize = 8;
+
 /// A neighbour that has not said hello by then is dropped.
 const HELLO_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -500,7 +503,8 @@ impl Engine {
         let Some(link) = self.peers.get_mut(&peer) else { return };
         let id = tx.short_id();
         self.locals.seen(&id);
-        match self.gossip.received(now, peer, link, labels, id, tx.bytes().len()) {
+        let busy = self.checking >= BUSY;
+        match self.gossip.received(now, peer, link, labels, &tx, busy) {
             gossip::Receipt::Duplicate => self.stats.duplicates += 1,
             gossip::Receipt::Invalid => self.blame(now, peer, Blame::InvalidItem),
             gossip::Receipt::New if link.checking >= MAX_CHECKING_PER_PEER || self.checking >= MAX_CHECKING => {

@@ -19,7 +19,7 @@ use rand::{
     Rng, RngExt,
     seq::{IndexedRandom, IteratorRandom},
 };
-use starling_wire::{BoundedVec, Labels, Message, NodeId, ShortId, VerifiedTx};
+use starling_wire::{BoundedVec, Labels, Message, NodeId, ShortId, SignedTx, VerifiedTx};
 
 pub(super) use self::{fetch::Failover, mail::Mail, seen::Receipt};
 use self::{
@@ -140,23 +140,25 @@ impl Gossip {
         self.seen.receive(now, id, Path { ingress: LOCAL, labels: [0; 3] });
     }
 
-    /// A neighbour brought a transaction of so many bytes.
+    /// A neighbour brought a transaction. A node that is `busy` with others has no use for a second copy:
+    /// it would only make all wait longer.
     pub(super) fn received(
         &mut self,
         now: Time,
         peer: NodeId,
         link: &mut Link,
         labels: Labels,
-        id: ShortId,
-        bytes: usize,
+        tx: &SignedTx,
+        busy: bool,
     ) -> Receipt {
+        let id = tx.short_id();
         let pulled = self.fetch.arrived(id) == Some(peer);
         let path = Path { ingress: link.slot, labels };
         let (receipt, entry) = self.seen.receive(now, id, path);
         match receipt {
             Receipt::New => self.routes.came_first(path, pulled),
             Receipt::Duplicate => {
-                let wanted = if bytes > BACKUP_UP_TO { 1 } else { self.config.redundancy };
+                let wanted = if busy || tx.bytes().len() > BACKUP_UP_TO { 1 } else { self.config.redundancy };
                 let late = now - entry.since > BACKUP_WITHIN;
                 let spare = entry.copies > wanted || (late && self.routes.is_dependable(entry.path));
                 if spare && !pulled {
