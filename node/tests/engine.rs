@@ -277,7 +277,7 @@ fn a_neighbour_that_prunes_is_told_ids_and_one_that_asks_is_pushed_to() {
     let second = transfer(1, 0);
     assert!(!bring(&mut cluster, &second));
     // Its way is known: announcements wait for a push to ride with, but not for ever.
-    cluster.run(Duration::from_millis(510));
+    cluster.run(Duration::from_millis(710));
     assert!(sent_to(&cluster, neighbour).contains(&Message::IHave(ids(&[&second]))));
     // What was not pushed cannot be pruned: asking counts for more.
     say(&mut cluster, neighbour, Message::IWant(ids(&[&second])));
@@ -311,7 +311,7 @@ fn what_can_wait_rides_with_a_push() {
     for peer in &peers[1..] {
         say(&mut cluster, *peer, push(third.clone()));
     }
-    cluster.run(Duration::from_millis(260));
+    cluster.run(Duration::from_millis(360));
     let said = sent_to(&cluster, neighbour).len();
     assert!(!was_pushed(&cluster, neighbour, &second));
     let own = transfer(3, 0);

@@ -58,6 +58,10 @@ const MAX_CHECKING: usize = 8 * 1024;
 /// Signatures being checked from which on the node counts as busy: one that keeps up has one or two.
 const BUSY: usize = 8;
 
+/// How long work in no hurry waits for something else to happen first: while transactions pass, that saves a timer's
+/// wake-up for each.
+const LEISURE: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// A neighbour that has not said hello by then is dropped.
 const HELLO_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -95,8 +99,10 @@ pub struct Engine {
     stopping: bool,
     stats: Stats,
     outputs: VecDeque<Output>,
-    /// When there is next something to do without an input.
+    /// When something is to be done, at the first opportunity from then on.
     due: Option<Time>,
+    /// When it is to be done without one.
+    timer: Option<Time>,
 }
 
 impl Engine {
@@ -124,6 +130,7 @@ impl Engine {
             stats: Stats::default(),
             outputs: VecDeque::new(),
             due: Some(Time::ZERO),
+            timer: Some(Time::ZERO),
             genesis,
         }
     }
@@ -199,7 +206,9 @@ impl Engine {
             self.timeout(now);
         }
         self.sync(now);
-        self.due = self.next_due();
+        let (urgent, leisurely) = (self.deadline(), self.gossip.leisurely_deadline());
+        self.due = [urgent, leisurely].into_iter().flatten().min();
+        self.timer = [urgent, leisurely.map(|at| at + LEISURE)].into_iter().flatten().min();
     }
 
     /// The next thing the driver must do.
@@ -209,10 +218,10 @@ impl Engine {
 
     /// When [`Input::Timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.due
+        self.timer
     }
 
-    fn next_due(&self) -> Option<Time> {
+    fn deadline(&self) -> Option<Time> {
         let hello = self.hellos.front().map(|(at, _)| *at);
         let overlay = (!self.stopping).then(|| self.overlay.deadline());
         [

@@ -353,9 +353,14 @@ impl Gossip {
         }
     }
 
-    /// When [`Self::timeout`] next has work that cannot wait for something else to happen.
+    /// When [`Self::timeout`] next has work that others wait for.
     pub(super) fn deadline(&self) -> Option<Time> {
-        [self.mail_at, self.round_at, self.look_back_at(), self.fetch.deadline()].into_iter().flatten().min()
+        [self.mail_at, self.fetch.deadline()].into_iter().flatten().min()
+    }
+
+    /// When it next has work that is in no hurry.
+    pub(super) fn leisurely_deadline(&self) -> Option<Time> {
+        [self.round_at, self.look_back_at()].into_iter().flatten().min()
     }
 
     /// Tells some neighbours what was passed on by known ways and found too few rides.
