@@ -306,12 +306,12 @@ fn what_can_wait_rides_with_a_push() {
         say(&mut cluster, *peer, push(second.clone()));
     }
     cluster.run(Duration::from_millis(1));
+    cluster.run(Duration::from_millis(360));
     // And brings a third copy in vain.
     let third = transfer(2, 0);
     for peer in &peers[1..] {
         say(&mut cluster, *peer, push(third.clone()));
     }
-    cluster.run(Duration::from_millis(360));
     let said = sent_to(&cluster, neighbour).len();
     assert!(!was_pushed(&cluster, neighbour, &second));
     let own = transfer(3, 0);
