@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::pool::Origin;
+
 /// Limits and policy of one pool. A value outside its documented range does no harm beyond what is said there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolConfig {
@@ -17,7 +19,8 @@ pub struct PoolConfig {
     /// up to about 1024; 0 refuses everything.
     pub max_per_sender: usize,
     /// Most bytes of one sender's transactions, 512 KiB by default, which is 16 of the longest (geth's `AccountSlots`) and a
-    /// 128th of the default pool. `max_per_sender` bounds small transactions, this bounds long ones. At least [`crate::Limits::max_tx_bytes`], or the longest are refused.
+    /// 128th of the default pool. `max_per_sender` bounds small transactions, this bounds long ones. At least
+    /// [`crate::Limits::max_tx_bytes`], or the longest are refused.
     pub max_bytes_per_sender: usize,
     /// How far above the account's next nonce a nonce may be, in nonces, 64 by default. Higher tolerates more
     /// reordering on the way here; what waits above a gap may never become executable but takes space. From 0 up; 0
@@ -33,6 +36,16 @@ pub struct PoolConfig {
     /// replaces, in percent, 10 by default. It is the price of making every node relay again: lower invites churn,
     /// higher makes it dear to correct a fee. From 1 to 1000; 0 still demands more than before.
     pub replacement_percent: u64,
+}
+
+impl PoolConfig {
+    /// How long a transaction may stay that came from there.
+    pub fn lifetime_of(&self, origin: Origin) -> Duration {
+        match origin {
+            Origin::Local => self.local_lifetime,
+            Origin::Peer => self.lifetime,
+        }
+    }
 }
 
 impl Default for PoolConfig {

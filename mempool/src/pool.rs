@@ -131,11 +131,8 @@ impl Mempool {
         }
         let rank = Rank::new(&tx, self.arrivals);
         self.arrivals += 1;
-        let lifetime = match origin {
-            Origin::Local => self.config.local_lifetime,
-            Origin::Peer => self.config.lifetime,
-        };
-        let old = self.store.insert(tx, rank, now.saturating_add(lifetime), origin, base);
+        let expires = now.saturating_add(self.config.lifetime_of(origin));
+        let old = self.store.insert(tx, rank, expires, origin, base);
         removed.extend(old.map(|old| old.tx.id()));
         Ok(Inserted { place, removed })
     }

@@ -41,7 +41,7 @@ fn main() {
     let pool = PoolConfig { max_count: count, max_bytes: count * TX_SIZE, ..PoolConfig::default() };
     let dir = tempfile::tempdir().unwrap();
     let config = StoreConfig { dir: dir.path().to_owned(), repair: false };
-    let open = || Store::open(&config, genesis.id(), pool.lifetime, [1; 32]).unwrap();
+    let open = || Store::open(&config, genesis.id(), &pool, [1; 32]).unwrap();
 
     let (mut store, _) = open();
     for number in 0..count {

@@ -173,7 +173,7 @@ pub async fn start(
 /// Opens the store, if there is to be one. It takes as long as it takes, but nothing else runs yet.
 fn open_store(config: &NodeConfig) -> Result<Option<(Store, Kept)>, StartError> {
     let Some(store) = &config.store else { return Ok(None) };
-    Ok(Some(Store::open(store, config.genesis.id(), config.pool.lifetime, random_seed()?)?))
+    Ok(Some(Store::open(store, config.genesis.id(), &config.pool, random_seed()?)?))
 }
 
 /// Has a new engine go on from what was kept.

@@ -5,7 +5,7 @@ use std::{num::NonZero, path::Path, thread, time::Duration};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use redb::{Database, ReadableDatabase, ReadableTable, TableError};
-use starling_mempool::{Account, Rejection};
+use starling_mempool::{Account, PoolConfig, Rejection};
 use starling_wire::{
     AccountId, Record, SignedBlock, SignedTx, Unverified, Verified, VerifiedBlock, VerifiedTx, verify_batch,
 };
@@ -32,13 +32,13 @@ pub(super) struct Loaded {
     pub(super) dropped: Vec<Dropped>,
 }
 
-/// Reads a file. `now_ms` is the time since 1970; transactions that are older than `lifetime` are dropped. The seed
-/// blinds the signature checks and must be unpredictable.
+/// Reads a file. `now_ms` is the time since 1970; transactions that are older than `pool` would keep them are
+/// dropped. The seed blinds the signature checks and must be unpredictable.
 pub(super) fn load(
     path: &Path,
     db: &Database,
     now_ms: u64,
-    lifetime: Duration,
+    pool: &PoolConfig,
     seed: [u8; 32],
 ) -> Result<Loaded, StoreError> {
     let journal = rows(path, db, file::TXS, |number, value| Some((number, TxRecord::decode(value)?)))?;
@@ -51,11 +51,10 @@ pub(super) fn load(
     let (mut txs, mut dropped) = (Vec::new(), Vec::new());
     let verdicts = verify_all(journal.iter().map(|(_, record)| Unverified::Tx(record.tx.clone())).collect(), seed);
     for ((_, record), verdict) in journal.iter().zip(verdicts) {
+        let age = Duration::from_millis(now_ms.saturating_sub(record.since_ms));
         let mut drop = |reason| dropped.push(Dropped { id: record.tx.id(), origin: record.origin, reason });
         match verdict {
-            Ok(_) if u128::from(now_ms.saturating_sub(record.since_ms)) > lifetime.as_millis() => {
-                drop(Removal::Expired.reason());
-            }
+            Ok(_) if age > pool.lifetime_of(record.origin) => drop(Removal::Expired.reason()),
             Ok(Verified::Tx(tx)) => txs.push((tx, record.origin)),
             Ok(Verified::Block(_)) => {}
             Err(error) => drop(Rejection::BadSignature(error).reason()),

@@ -25,11 +25,11 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use redb::Database;
-use starling_mempool::Origin;
+use starling_mempool::{Origin, PoolConfig};
 use starling_wire::{GenesisId, TxId};
 
 pub use self::error::StoreError;
@@ -82,12 +82,12 @@ impl fmt::Debug for Store {
 
 impl Store {
     /// Opens the store of a data directory, or makes one, and reads all of it; signatures are checked on all cores.
-    /// Transactions that came longer ago than `lifetime` are dropped. The seed blinds the signature checks and must be
-    /// unpredictable.
+    /// Transactions that are older than `pool` would keep them are dropped. The seed blinds the signature checks and must
+    /// be unpredictable.
     pub fn open(
         config: &StoreConfig,
         genesis: GenesisId,
-        lifetime: Duration,
+        pool: &PoolConfig,
         seed: [u8; 32],
     ) -> Result<(Self, Kept), StoreError> {
         let path = config.dir.join(FILE_NAME);
@@ -96,7 +96,7 @@ impl Store {
                 file::create(&path, genesis, &batch::Batch::default())?;
             }
             let db = file::open(&path, genesis)?;
-            let loaded = load::load(&path, &db, unix_ms(), lifetime, seed)?;
+            let loaded = load::load(&path, &db, unix_ms(), pool, seed)?;
             Ok((db, loaded))
         };
         let (db, loaded) = match attempt() {

@@ -23,19 +23,24 @@ use super::{
 };
 use crate::net;
 
-const LIFETIME: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn config(dir: &TempDir) -> StoreConfig {
     StoreConfig { dir: dir.path().to_owned(), repair: false }
 }
 
+/// Keeps peers' transactions for an hour, and those submitted here for two.
+fn pool() -> PoolConfig {
+    PoolConfig { lifetime: HOUR, local_lifetime: 2 * HOUR, ..PoolConfig::default() }
+}
+
 fn open(dir: &TempDir) -> Result<(Store, Kept), StoreError> {
-    Store::open(&config(dir), genesis().id(), LIFETIME, [1; 32])
+    Store::open(&config(dir), genesis().id(), &pool(), [1; 32])
 }
 
 fn repair(dir: &TempDir) -> (Store, Kept) {
-    Store::open(&StoreConfig { repair: true, ..config(dir) }, genesis().id(), LIFETIME, [1; 32]).unwrap()
+    Store::open(&StoreConfig { repair: true, ..config(dir) }, genesis().id(), &pool(), [1; 32]).unwrap()
 }
 
 fn added(tx: &VerifiedTx, origin: Origin) -> Change {
@@ -155,18 +160,23 @@ fn old_transactions_and_forged_ones_are_dropped() {
         let (good, other) = (tx(1, 0), tx(1, 1));
         good.transaction().clone().with_signature(*other.signature()).unwrap()
     };
+    let (now, old) = (unix_ms(), unix_ms() - HOUR.as_millis() as u64 * 3 / 2);
+    let records = [
+        (0, Origin::Local, (*tx(0, 0)).clone()),
+        (now, Origin::Local, forged.clone()),
+        (now, Origin::Peer, (*tx(2, 0)).clone()),
+        (old, Origin::Local, (*tx(3, 0)).clone()),
+        (old, Origin::Peer, (*tx(4, 0)).clone()),
+    ];
     let mut batch = batch::Batch::default();
-    for (number, (since_ms, tx)) in
-        (0..).zip([(0, (*tx(0, 0)).clone()), (unix_ms(), forged.clone()), (unix_ms(), (*tx(2, 0)).clone())])
-    {
-        batch.add(number, TxRecord { origin: Origin::Local, since_ms, tx });
+    for (number, (since_ms, origin, tx)) in (0..).zip(records) {
+        batch.add(number, TxRecord { origin, since_ms, tx });
     }
     file::create(&dir.path().join(FILE_NAME), genesis().id(), &batch).unwrap();
     let (store, kept) = open(&dir).unwrap();
-    assert_eq!(ids(&kept), [(tx(2, 0).id(), Origin::Local)]);
-    let mut reasons: Vec<_> = kept.dropped.iter().map(|dropped| (dropped.reason, dropped.id)).collect();
-    reasons.sort();
-    assert_eq!(reasons, [("bad-signature", forged.id()), ("expired", tx(0, 0).id())]);
+    assert_eq!(ids(&kept), [(tx(2, 0).id(), Origin::Peer), (tx(3, 0).id(), Origin::Local)]);
+    let reasons: Vec<_> = kept.dropped.iter().map(|dropped| (dropped.reason, dropped.id)).collect();
+    assert_eq!(reasons, [("expired", tx(0, 0).id()), ("bad-signature", forged.id()), ("expired", tx(4, 0).id())]);
     drop(store);
     assert_eq!(open(&dir).unwrap().1.dropped, [], "once is enough");
 }
