@@ -11,6 +11,7 @@ mod launch;
 mod load;
 mod map;
 mod measure;
+mod partition;
 mod progress;
 mod report;
 mod sim;

@@ -174,6 +174,23 @@ fn the_highest_rate_held_is_told_with_every_rate_tried() {
     assert_nothing_left(&dir);
 }
 
+/// The first transaction of a testnet's account, in hex.
+fn signed(account: usize, fee: u64) -> String {
+    let key = SecretKey::insecure_from_name(1, &format!("account-{account}"));
+    let tx = Transaction {
+        network: NetworkId(1337),
+        sender: key.account(),
+        nonce: 0,
+        fee,
+        recipient: key.account(),
+        amount: 1,
+        valid_until: None,
+        payload: Default::default(),
+    };
+    let bytes = tx.sign(&key).unwrap().bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("0x{bytes}")
+}
+
 #[test]
 fn a_baseline_testnet_answers_what_it_can_and_says_what_it_cannot() {
     let dir = TempDir::new().unwrap();
@@ -190,19 +207,8 @@ fn a_baseline_testnet_answers_what_it_can_and_says_what_it_cannot() {
             ClientError::Call(error) => (error.code(), error.message().to_owned()),
             other => panic!("{other}"),
         };
-        let key = SecretKey::insecure_from_name(1, "account-0");
-        let tx = Transaction {
-            network: NetworkId(1337),
-            sender: key.account(),
-            nonce: 0,
-            fee: 0,
-            recipient: key.account(),
-            amount: 1,
-            valid_until: None,
-            payload: Default::default(),
-        };
-        let tx = format!("0x{}", tx.sign(&key).unwrap().bytes().iter().map(|b| format!("{b:02x}")).collect::<String>());
-        assert_eq!(error(client.tx_send_raw(tx).await.map(drop)).0, rpc::code::REJECTED);
+        let too_cheap = signed(0, 0);
+        assert_eq!(error(client.tx_send_raw(too_cheap).await.map(drop)).0, rpc::code::REJECTED);
         let (code, message) = error(client.block_latest().await.map(drop));
         assert!(code == -32601 && message.contains("no blocks"), "{code} {message}");
     });
@@ -462,4 +468,53 @@ fn wrong_command_lines_are_refused_before_anything_is_started() {
         assert_code(&run(dir.path(), &[help]), 0);
     }
     assert_nothing_left(&dir);
+}
+
+#[test]
+fn a_testnet_cut_in_two_relays_in_both_parts_and_is_joined_again() {
+    let dir = TempDir::new().unwrap();
+    let _down = Down(&dir);
+    let output = run(dir.path(), &["up", "--nodes", "6", "--block-interval", "none", "--detach", "--json"]);
+    assert_code(&output, 0);
+    let manifest = json(&output);
+    let rpcs: Vec<&str> = manifest["nodes"].as_array().unwrap().iter().map(|n| n["rpc"].as_str().unwrap()).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let clients: Vec<_> = rpcs.iter().map(|rpc| rpc::connect(rpc, None).unwrap()).collect();
+    let submit =
+        |node: usize, account: usize| runtime.block_on(clients[node].tx_send_raw(signed(account, 10_000))).unwrap().id;
+    let who_has =
+        |id| -> Vec<usize> { (0..6).filter(|node| runtime.block_on(clients[*node].tx_get(id)).is_ok()).collect() };
+    let reaches = |id, nodes: &[usize]| wait_for("its coming", || (who_has(id) == nodes).then_some(()));
+    reaches(submit(0, 0), &[0, 1, 2, 3, 4, 5]);
+
+    assert_code(&run(dir.path(), &["partition"]), 0);
+    // What is submitted before a node has seen the file may still come through.
+    let parts = |account: usize| {
+        let (near, far) = (submit(1, account), submit(4, account + 1));
+        wait_for("its coming", || who_has(near).starts_with(&[0, 1, 2]).then_some(()));
+        wait_for("its coming", || who_has(far).ends_with(&[3, 4, 5]).then_some(()));
+        (near, far)
+    };
+    let mut accounts = (1..).step_by(2);
+    let (near, far) = wait_for("two parts", || {
+        let (near, far) = parts(accounts.next().unwrap());
+        (who_has(near) == [0, 1, 2] && who_has(far) == [3, 4, 5]).then_some((near, far))
+    });
+
+    assert_code(&run(dir.path(), &["heal"]), 0);
+    let healed = Instant::now();
+    reaches(near, &[0, 1, 2, 3, 4, 5]);
+    reaches(far, &[0, 1, 2, 3, 4, 5]);
+    assert!(healed.elapsed() < Duration::from_secs(20), "{:?}", healed.elapsed());
+    let again = run(dir.path(), &["heal"]);
+    assert_code(&again, 0);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("nothing to heal"));
+    assert_code(&run(dir.path(), &["partition", "6"]), 2);
+
+    let mut cut = program(dir.path(), &["partition", "5", "--duration", "1h"]).stderr(Stdio::null()).spawn().unwrap();
+    let file = dir.path().join("testnet-data/default/partition.toml");
+    wait_for("the partition", || file.exists().then_some(()));
+    assert!(Command::new("kill").args(["-INT", &cut.id().to_string()]).status().unwrap().success());
+    assert_eq!(cut.wait().unwrap().code(), Some(130));
+    assert!(!file.exists(), "whoever is interrupted joins what it cut");
 }

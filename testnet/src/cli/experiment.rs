@@ -77,6 +77,7 @@ impl Trial {
             transport: self.shape.transport,
             wan: self.shape.wan("earth")?,
             planned: true,
+            severable: false,
             block_interval,
             store: self.store && relay == Relay::Starling,
             accounts: load::accounts_for(load.total()),

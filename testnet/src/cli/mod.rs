@@ -12,6 +12,7 @@ mod measure;
 mod node;
 mod options;
 mod output;
+mod partition;
 mod report;
 mod saturate;
 mod sim;
@@ -54,6 +55,10 @@ enum Command {
     Down(down::Options),
     /// How the nodes of a testnet are
     Status(status::Options),
+    /// Cut a testnet into two parts
+    Partition(partition::Options),
+    /// Join the parts of a testnet again
+    Heal(partition::HealOptions),
     /// Print the log of a node
     Logs(logs::Options),
     /// Put transactions into a testnet
@@ -98,6 +103,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Up(options) => block_on(up::run(options)),
         Command::Down(options) => block_on(down::run(options)),
         Command::Status(options) => block_on(status::run(options)),
+        Command::Partition(options) => block_on(partition::run(options)),
+        Command::Heal(options) => partition::heal(&options),
         Command::Logs(options) => block_on(logs::run(options)),
         Command::Load(options) => block_on(load::run(options)),
         Command::Measure(options) => block_on(measure::run(options)),

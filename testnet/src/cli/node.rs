@@ -8,18 +8,22 @@ use starling_node::{
     net::{self, BoxedTransport, Counters},
 };
 
-use crate::{baseline, launch::Relay, wan};
+use crate::{baseline, launch::Relay, partition, wan};
 
-/// Runs a node. `args` are [`wan::OPTION`] with its file, if there are to be delays, and then the options of
-/// `starling run`.
+/// Runs a node. `args` are [`wan::OPTION`] with its file, if there are to be delays, [`partition::OPTION`] with its file,
+/// if it is to be cut off now and then, and then the options of `starling run`.
 pub(super) fn main(relay: Relay, mut args: Vec<OsString>) -> ExitCode {
-    let file = (args.len() > 1 && args[0] == wan::OPTION).then(|| args.drain(..2).nth(1)).flatten();
+    let mut file = |option| (args.len() > 1 && args[0] == option).then(|| args.drain(..2).nth(1)).flatten();
+    let (wan_file, partition_file) = (file(wan::OPTION), file(partition::OPTION));
     let transport = |keypair: &Keypair, counters: &Arc<Counters>| -> io::Result<BoxedTransport> {
-        let usual = net::transport(keypair, counters)?;
-        match file {
-            Some(file) => wan::delayed(usual, &keypair.public().to_peer_id(), Path::new(&file)),
-            None => Ok(usual),
+        let (mut transport, here) = (net::transport(keypair, counters)?, keypair.public().to_peer_id());
+        if let Some(file) = wan_file {
+            transport = wan::delayed(transport, &here, Path::new(&file))?;
         }
+        if let Some(file) = partition_file {
+            transport = partition::severable(transport, here, file.into());
+        }
+        Ok(transport)
     };
     let args = iter::once("starling".into()).chain(args);
     match relay {

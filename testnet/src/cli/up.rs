@@ -77,6 +77,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         transport: options.shape.transport,
         wan: options.shape.wan("none")?,
         planned: false,
+        severable: true,
         block_interval,
         store: options.by.relay == Relay::Starling,
         accounts: options.accounts as usize,

@@ -33,6 +33,9 @@ pub(crate) struct Manifest {
     /// Which wide-area delays its nodes have; absent without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) wan: Option<WanEntry>,
+    /// The file that cuts it into parts while it exists; absent if its nodes do not look for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) partition: Option<PathBuf>,
     /// When it was made, RFC 3339.
     pub(crate) created: String,
     /// The genesis file.
@@ -168,6 +171,7 @@ mod tests {
             dials: 8,
             block_interval_ms: Some(500),
             wan: Some(WanEntry { name: "earth".into(), file: "w".into() }),
+            partition: Some("p".into()),
             created: "2026-11-21T00:00:00Z".into(),
             genesis: "g".into(),
             accounts: Accounts { seed: 1, count: 2, keys: "k".into() },

@@ -20,6 +20,7 @@ use starling_wire::{NetworkId, SecretKey};
 use super::manifest::{Accounts, Manifest, NodeEntry, WanEntry};
 use crate::{
     map::{Regions, Topology},
+    partition::Partition,
     wan::Wan,
 };
 
@@ -117,6 +118,8 @@ pub(crate) struct Spec {
     /// Whether its links are those that the simulator draws for the same nodes, dials and seed. Otherwise nodes find
     /// their neighbours by themselves.
     pub(crate) planned: bool,
+    /// Whether it can be cut into parts while it runs. Its nodes then look for a file four times a second.
+    pub(crate) severable: bool,
     /// Time between blocks; `None` for a network that only relays.
     pub(crate) block_interval: Option<Duration>,
     /// Whether nodes keep their state over restarts. Starling's can.
@@ -236,6 +239,7 @@ impl Spec {
             dials: self.dials,
             block_interval_ms: self.block_interval.map(|interval| interval.as_millis() as u64),
             wan,
+            partition: self.severable.then(|| root.join(Partition::NAME)),
             created: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             genesis,
             accounts: Accounts { seed: self.seed, count: self.accounts, keys },
@@ -304,6 +308,7 @@ mod tests {
             transport: Transport::Tcp,
             wan: None,
             planned: false,
+            severable: true,
             block_interval: Some(Duration::from_secs(1)),
             store: false,
             accounts: 20,

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     map::{MAX_DEGREE, Topology},
-    progress, wan,
+    partition, progress, wan,
 };
 
 /// How long a node may take to come up.
@@ -153,6 +153,9 @@ impl Testnet {
         let mut args: Vec<OsString> = vec![self.spec.relay.command().into()];
         if let Some(wan) = &self.manifest.wan {
             args.extend([wan::OPTION.into(), wan.file.clone().into()]);
+        }
+        if let Some(partition) = &self.manifest.partition {
+            args.extend([partition::OPTION.into(), partition.clone().into()]);
         }
         let mut option = |name: &str, value: OsString| args.extend([name.into(), value]);
         option("--data-dir", node.data_dir.clone().into());
