@@ -24,6 +24,7 @@ fn hello() -> Hello {
 fn hostile(cluster: &mut Cluster) -> NodeId {
     let peer = cluster.puppet();
     say(cluster, peer, Message::Hello(hello()));
+    cluster.beat(peer);
     peer
 }
 
@@ -86,8 +87,8 @@ fn a_transaction_reaches_every_pool_and_runs_repeat() {
 
 #[test]
 fn nothing_is_lost_when_nodes_crash_or_pushes_do_not_arrive() {
-    let mut cluster = Cluster::new(20, 5, 0, 3);
-    cluster.settle(5);
+    let mut cluster = Cluster::new(20, 6, 0, 3);
+    cluster.settle(6);
     // Half of all pushes vanish: announcements and failover must bring the rest.
     let pushes = std::cell::Cell::new(0);
     cluster.filter = Box::new(move |_, _, message| {
@@ -561,4 +562,65 @@ proptest! {
         cluster.run(Duration::from_millis(5));
         prop_assert!(was_pushed(&cluster, honest, &tx));
     }
+}
+
+#[test]
+fn a_neighbour_that_falls_silent_is_replaced_and_one_that_speaks_again_is_taken_back() {
+    let mut cluster = Cluster::new(20, 4, 0, 31);
+    cluster.settle(4);
+    cluster.run(Duration::from_secs(20));
+    let (still, speaker) = (7, 0);
+    // Nothing from it arrives, and nobody is told so by a connection that ends.
+    cluster.filter = Box::new(move |from, _, _| from != still);
+    let stopped = cluster.now;
+    let neighbours: Vec<usize> =
+        (0..cluster.len()).filter(|i| cluster.engine(*i).links().any(|(id, _)| cluster.index(id) == still)).collect();
+    cluster.run(Duration::from_secs(3));
+    for i in &neighbours {
+        let suspects = |event: &Event| matches!(event, Event::Suspected { peer } if cluster.index(peer) == still);
+        assert!(cluster.events.iter().any(|(at, who, event)| who == i && *at >= stopped && suspects(event)), "{i}");
+    }
+    let tx = transfer(0, 0);
+    cluster.submit(speaker, &tx);
+    let before = cluster.now;
+    cluster
+        .run_until("all others have it", |c| (0..c.len()).all(|i| i == still || c.engine(i).pool().contains(&tx.id())));
+    assert!(cluster.now - before < Duration::from_secs(1));
+    let outgoing = |c: &Cluster, i: usize| {
+        c.engine(i).links().filter(|(_, l)| l.is_ready() && l.direction() == Direction::Outgoing).count()
+    };
+    cluster.run(Duration::from_secs(3));
+    for i in (0..cluster.len()).filter(|i| *i != still) {
+        assert!(outgoing(&cluster, i) >= 4, "node {i} has {} after six seconds", outgoing(&cluster, i));
+    }
+    cluster.filter = Box::new(|_, _, _| true);
+    cluster.run_until("it is back", |c| c.degree(still) >= 4 && c.everywhere(&tx.id()));
+    let revived: u64 = (0..cluster.len()).map(|i| cluster.engine(i).stats().revived).sum();
+    assert!(revived > 0, "links that were not given up yet are used again");
+    let late = cluster.events.iter().filter(|(at, who, event)| {
+        *at > before && *who != still && matches!(event, Event::Suspected { peer } if cluster.index(peer) != still)
+    });
+    assert_eq!(late.count(), 0, "nobody else is suspected");
+}
+
+#[test]
+fn a_probe_exchanges_peers_and_makes_no_link() {
+    let mut cluster = Cluster::new(1, 8, 0, 32);
+    let peer = cluster.puppet();
+    say(&mut cluster, peer, Message::Probe(hello()));
+    assert!(matches!(sent_to(&cluster, peer)[..], [Message::Hello(_), Message::Peers(_)]));
+    cluster.input(0, Input::PeerRecords { peer, records: vec![], bad: 0 });
+    say(&mut cluster, peer, Message::Goodbye(Goodbye::TooManyPeers));
+    assert!(!is_banned(&cluster, peer));
+    assert!(!cluster.events.iter().any(|(_, _, event)| matches!(event, Event::LinkUp { .. })));
+    // On a link it makes no sense.
+    let other = hostile(&mut cluster);
+    say(&mut cluster, other, Message::Probe(hello()));
+    assert!(is_banned(&cluster, other));
+    // Neither does telling of peers without end.
+    let loud = hostile(&mut cluster);
+    for _ in 0..300 {
+        cluster.input(0, Input::PeerRecords { peer: loud, records: vec![], bad: 0 });
+    }
+    assert!(is_banned(&cluster, loud));
 }

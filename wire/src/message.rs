@@ -47,6 +47,10 @@ pub enum Message {
     BlockTx(SignedTx),
     /// Transactions the receiver pushed that were not needed: others had brought them before.
     Prune(BoundedVec<ShortId, MAX_IDS>),
+    /// The sender lives, and had nothing else to say for a while.
+    Alive,
+    /// In place of [`Message::Hello`], from who only wants to exchange [`Message::Peers`] and then closes.
+    Probe(Hello),
 }
 
 /// The last three hops of a transaction's way, newest first: each is the byte that the relay drew for the link on which
@@ -54,7 +58,7 @@ pub enum Message {
 /// it stays the same for transactions that come the same way.
 pub type Labels = [u8; 3];
 
-/// See [`Message::Hello`].
+/// See [`Message::Hello`] and [`Message::Probe`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Hello {
     /// [`crate::PROTOCOL_VERSION`].
@@ -136,11 +140,13 @@ pub enum Kind {
     GetBlockTxs = 9,
     BlockTx = 10,
     Prune = 11,
+    Alive = 40,
+    Probe = 41,
 }
 
 impl Kind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Hello,
         Self::Goodbye,
         Self::Push,
@@ -153,7 +159,15 @@ impl Kind {
         Self::GetBlockTxs,
         Self::BlockTx,
         Self::Prune,
+        Self::Alive,
+        Self::Probe,
     ];
+
+    /// The place in [`Self::ALL`]; numbers have gaps.
+    pub fn index(self) -> usize {
+        // All are in it.
+        Self::ALL.iter().position(|kind| *kind == self).unwrap_or_default()
+    }
 
     /// The name used in metrics and reports.
     pub fn name(self) -> &'static str {
@@ -170,18 +184,20 @@ impl Kind {
             Self::GetBlockTxs => "get_block_txs",
             Self::BlockTx => "block_tx",
             Self::Prune => "prune",
+            Self::Alive => "alive",
+            Self::Probe => "probe",
         }
     }
 
     /// The shortest and the longest body, in bytes. A frame outside them is refused before its body is read.
     pub(crate) fn body_range(self) -> (usize, usize) {
         match self {
-            Self::Hello => (46, 46),
+            Self::Hello | Self::Probe => (46, 46),
             Self::Goodbye => (1, 1),
             Self::Push => (LABELS + TX_OVERHEAD, LABELS + MAX_TX),
             Self::BlockTx => (TX_OVERHEAD, MAX_TX),
             Self::IHave | Self::IWant | Self::Prune => (4, 4 + 8 * MAX_IDS),
-            Self::GetPeers => (0, 0),
+            Self::GetPeers | Self::Alive => (0, 0),
             Self::Peers => (4, 4 + MAX_RECORDS * (4 + MAX_RECORD)),
             Self::Block => (BLOCK_OVERHEAD, MAX_BLOCK),
             Self::GetBlocks => (10, 10),
@@ -194,7 +210,7 @@ impl TryFrom<u8> for Kind {
     type Error = DecodeError;
 
     fn try_from(number: u8) -> Result<Self, DecodeError> {
-        Self::ALL.get(usize::from(number)).copied().ok_or(DecodeError::UnknownKind(number))
+        Self::ALL.into_iter().find(|kind| *kind as u8 == number).ok_or(DecodeError::UnknownKind(number))
     }
 }
 
@@ -214,18 +230,37 @@ impl Message {
             Self::GetBlockTxs(_) => Kind::GetBlockTxs,
             Self::BlockTx(_) => Kind::BlockTx,
             Self::Prune(_) => Kind::Prune,
+            Self::Alive => Kind::Alive,
+            Self::Probe(_) => Kind::Probe,
         }
+    }
+
+    /// The length of the message's frame in bytes.
+    pub fn frame_len(&self) -> usize {
+        let body = match self {
+            Self::Hello(_) | Self::Probe(_) => 46,
+            Self::Goodbye(_) => 1,
+            Self::Push { tx, .. } => LABELS + tx.bytes().len(),
+            Self::BlockTx(tx) => tx.bytes().len(),
+            Self::IHave(ids) | Self::IWant(ids) | Self::Prune(ids) => 4 + 8 * ids.len(),
+            Self::GetPeers | Self::Alive => 0,
+            Self::Peers(records) => 4 + records.iter().map(|record| 4 + record.0.len()).sum::<usize>(),
+            Self::Block(block) => block.bytes().len(),
+            Self::GetBlocks(_) => 10,
+            Self::GetBlockTxs(ids) => 4 + 32 * ids.len(),
+        };
+        crate::limits::FRAME_HEADER + body
     }
 
     /// Appends the message's frame to `out` and returns its length.
     pub fn encode(&self, out: &mut BytesMut) -> usize {
         match self {
-            Self::Hello(hello) => self.put(out, &[&codec::encode(hello)]),
+            Self::Hello(hello) | Self::Probe(hello) => self.put(out, &[&codec::encode(hello)]),
             Self::Goodbye(reason) => self.put(out, &[&[*reason as u8]]),
             Self::Push { labels, tx } => self.put(out, &[labels, tx.bytes()]),
             Self::BlockTx(tx) => self.put(out, &[tx.bytes()]),
             Self::IHave(ids) | Self::IWant(ids) | Self::Prune(ids) => self.put(out, &[&codec::encode(ids)]),
-            Self::GetPeers => self.put(out, &[]),
+            Self::GetPeers | Self::Alive => self.put(out, &[]),
             Self::Peers(records) => self.put(out, &[&codec::encode(records)]),
             Self::Block(block) => self.put(out, &[block.bytes()]),
             Self::GetBlocks(request) => self.put(out, &[&codec::encode(request)]),
@@ -265,6 +300,8 @@ impl Message {
             Kind::GetBlockTxs => Self::GetBlockTxs(codec::decode(body)?),
             Kind::BlockTx => Self::BlockTx(SignedTx::decode(body)?),
             Kind::Prune => Self::Prune(codec::decode(body)?),
+            Kind::Alive => Self::Alive,
+            Kind::Probe => Self::Probe(codec::decode(body)?),
         })
     }
 }

@@ -471,6 +471,13 @@ enum Fields {
     Prune {
         short_ids: Vec<ShortId>,
     },
+    Alive {},
+    Probe {
+        version: u16,
+        network: u32,
+        genesis: GenesisId,
+        height: Dec,
+    },
 }
 
 impl Fields {
@@ -497,6 +504,13 @@ impl Fields {
             Self::GetBlockTxs { ids } => Message::GetBlockTxs(list(ids.clone())),
             Self::BlockTx { transaction } => Message::BlockTx(SignedTx::decode(&transaction.0).unwrap()),
             Self::Prune { short_ids } => Message::Prune(list(short_ids.clone())),
+            Self::Alive {} => Message::Alive,
+            Self::Probe { version, network, genesis, height } => Message::Probe(Hello {
+                version: *version,
+                network: NetworkId(*network),
+                genesis: *genesis,
+                height: height.0,
+            }),
         }
     }
 }
@@ -513,6 +527,7 @@ impl MessageVector {
         assert_eq!(frame(&message), self.frame.0, "{name}");
         assert_eq!(message.kind() as u8, self.kind, "{name}");
         assert_eq!(self.body_length + 5, self.frame.0.len(), "{name}");
+        assert_eq!(message.frame_len(), self.frame.0.len(), "{name}");
 
         // Whole, and cut anywhere.
         for cut in [0, 1, 4, self.frame.0.len() - 1] {
@@ -616,6 +631,11 @@ fn messages() -> Vec<MessageVector> {
             Fields::GetBlockTxs { ids: transactions[1..3].iter().map(|tx| tx.id).collect() },
         ),
         MessageVector::new("block_tx", Fields::BlockTx { transaction: tx(3) }),
+        MessageVector::new("alive", Fields::Alive {}),
+        MessageVector::new(
+            "probe",
+            Fields::Probe { version: PROTOCOL_VERSION, network: 1, genesis: GenesisId([0x11; 32]), height: Dec(0) },
+        ),
     ]
 }
 
@@ -813,6 +833,7 @@ fn invalid() -> Vec<InvalidVector> {
     add("a header without its body", Frame, Incomplete, header(46, 0));
     add("a body without its last byte", Frame, Incomplete, edit(&Hex(framed(0, &[0; 46])), &|b| b.truncate(50)));
     add("kind 12, refused at the header", Frame, UnknownKind, header(0, 12));
+    add("kind 42, refused at the header", Frame, UnknownKind, header(0, 42));
     add("kind 255, refused at the header", Frame, UnknownKind, header(u32::MAX, 255));
     add("hello of 45 bytes, refused at the header", Frame, Truncated, header(45, 0));
     add("hello of 47 bytes, refused at the header", Frame, TooLong, header(47, 0));

@@ -71,6 +71,8 @@ pub enum Input {
         peer: NodeId,
         /// Who opened it.
         direction: Direction,
+        /// Where the other end is, as the connection tells.
+        address: Option<Address>,
     },
     /// The connection to a peer is gone.
     Disconnected {
@@ -241,6 +243,16 @@ pub enum Event {
     /// A link that was ready is gone.
     LinkDown {
         /// The other end.
+        peer: NodeId,
+    },
+    /// A node was drawn at random out of the view of the network. It is to be dialled when a link is wanted.
+    Sampled {
+        /// Whom.
+        node: NodeId,
+    },
+    /// A neighbour has been silent for so long that it is taken for dead; its link is closed unless it is heard again.
+    Suspected {
+        /// Whom.
         peer: NodeId,
     },
     /// A peer was banned for a time.

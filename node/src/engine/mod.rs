@@ -19,6 +19,7 @@ mod locals;
 mod overlay;
 mod peers;
 mod persist;
+mod pulse;
 mod score;
 mod stats;
 mod time;
@@ -45,7 +46,7 @@ pub use self::{
 use self::{
     gossip::Gossip,
     locals::Locals,
-    overlay::Overlay,
+    overlay::{Overlay, Room},
     peers::Peers,
     score::{Blame, Scores},
 };
@@ -65,8 +66,8 @@ const LEISURE: std::time::Duration = std::time::Duration::from_millis(100);
 /// A neighbour that has not said hello by then is dropped.
 const HELLO_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Least time between two requests for peers by one neighbour.
-const GET_PEERS_GAP: std::time::Duration = std::time::Duration::from_millis(250);
+/// Least time between two requests for peers by one neighbour, and between two times that it tells of some unasked.
+const PEERS_GAP: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// Bytes of transactions sent in answer to one request; the rest has to be asked for again, here or elsewhere. Keeps
 /// one small message from filling a link's queue.
@@ -103,6 +104,10 @@ pub struct Engine {
     due: Option<Time>,
     /// When it is to be done without one.
     timer: Option<Time>,
+    /// When links are next looked at.
+    next_round: Time,
+    /// The time of the last input.
+    now: Time,
 }
 
 impl Engine {
@@ -110,6 +115,7 @@ impl Engine {
     pub fn new(config: EngineConfig, identity: NodeId, seed: [u8; 32]) -> Self {
         let EngineConfig { genesis, rules, pool, overlay, gossip, producer, unix_ms_at_start } = config;
         let mut rng = ChaCha8Rng::from_seed(seed);
+        let gossip = Gossip::new(gossip, &mut rng);
         Self {
             genesis_id: genesis.id(),
             next_production: producer.as_ref().map(|producer| Time::ZERO + producer.interval),
@@ -117,9 +123,9 @@ impl Engine {
             unix_ms_at_start,
             peers: Peers::default(),
             hellos: VecDeque::new(),
-            gossip: Gossip::new(gossip, &mut rng),
+            gossip,
+            overlay: Overlay::new(overlay, identity, unix_ms_at_start / 1000, &mut rng),
             rng,
-            overlay: Overlay::new(overlay, identity),
             scores: Scores::new(),
             chain: Chain::new(),
             ledger: Ledger::new(&genesis).with_rules(rules),
@@ -131,6 +137,8 @@ impl Engine {
             outputs: VecDeque::new(),
             due: Some(Time::ZERO),
             timer: Some(Time::ZERO),
+            next_round: Time::ZERO + pulse::ROUND,
+            now: Time::ZERO,
             genesis,
         }
     }
@@ -160,6 +168,21 @@ impl Engine {
         self.peers.iter()
     }
 
+    /// Who is in the slots of the view of the network, slot by slot; one node may be in several.
+    pub fn view(&self) -> impl Iterator<Item = &NodeId> {
+        self.overlay.view()
+    }
+
+    /// How many nodes are remembered, neighbours or not.
+    pub fn known_nodes(&self) -> usize {
+        self.overlay.known()
+    }
+
+    /// Samples drawn from the view since the start.
+    pub fn samples(&self) -> u64 {
+        self.overlay.samples()
+    }
+
     /// A peer's score at a time: 0 at best, banned at -100.
     pub fn score(&self, now: Time, peer: &NodeId) -> f64 {
         self.scores.score(now, peer)
@@ -177,8 +200,9 @@ impl Engine {
 
     /// Takes in what happened.
     pub fn handle(&mut self, now: Time, input: Input) {
+        self.now = now;
         match input {
-            Input::Connected { peer, direction } => self.connected(now, peer, direction),
+            Input::Connected { peer, direction, address } => self.connected(now, peer, direction, address.as_ref()),
             Input::Disconnected { peer } => self.disconnected(now, peer),
             Input::DialFailed { peer } => self.overlay.failed(now, peer.as_ref()),
             Input::Message { peer, message } => self.message(now, peer, message),
@@ -190,6 +214,7 @@ impl Engine {
             Input::RoundTrip { peer, rtt } => {
                 if let Some(link) = self.peers.get_mut(&peer) {
                     link.measured(rtt);
+                    self.heard(now, peer, 0);
                 }
             }
             Input::Congestion { peer, congested } => self.congestion(peer, congested),
@@ -213,7 +238,14 @@ impl Engine {
 
     /// The next thing the driver must do.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front()?;
+        if let Output::Send { peer, message } = &output
+            && let Some(link) = self.peers.get_mut(peer)
+        {
+            link.pulse.sent(self.now);
+            link.bytes_out += message.frame_len() as u64;
+        }
+        Some(output)
     }
 
     /// When [`Input::Timeout`] is due.
@@ -223,7 +255,8 @@ impl Engine {
 
     fn deadline(&self) -> Option<Time> {
         let hello = self.hellos.front().map(|(at, _)| *at);
-        let overlay = (!self.stopping).then(|| self.overlay.deadline());
+        let overlay = (!self.stopping).then(|| self.overlay.deadline()).flatten();
+        let round = self.peers.iter().next().is_some().then_some(self.next_round);
         [
             self.locals.deadline(),
             self.gossip.deadline(),
@@ -231,6 +264,7 @@ impl Engine {
             self.chain.deadline(),
             self.next_production,
             hello,
+            round,
         ]
         .into_iter()
         .chain([overlay, self.pool.next_expiry().map(Time::after)])
@@ -239,6 +273,7 @@ impl Engine {
     }
 
     fn timeout(&mut self, now: Time) {
+        self.end_round(now);
         self.announce_locals(now);
         let out = &mut |output| self.outputs.push_back(output);
         for failover in self.gossip.timeout(now, &mut self.peers, &mut self.rng, out) {
@@ -271,16 +306,47 @@ impl Engine {
         for candidate in plan.dial {
             self.outputs.push_back(Output::Dial { peer: candidate.peer, addresses: candidate.addresses });
         }
-        if let Some(peer) = plan.ask {
-            self.send(peer, Message::GetPeers);
+        if let Some(peer) = plan.exchange {
+            self.tell_peers(peer);
+            self.ask_peers(peer);
         }
+        if let Some(peer) = plan.rotate {
+            self.stats.rotated += 1;
+            self.overlay.turned_away(now, &peer);
+            self.close(peer, Some(Goodbye::TooManyPeers));
+        }
+        if let Some(node) = plan.sample {
+            self.event(Event::Sampled { node });
+        }
+        // In this order the anchors are those that were stored last.
+        plan.anchors.iter().rev().for_each(|peer| self.reached(peer));
     }
 
-    fn connected(&mut self, now: Time, peer: NodeId, direction: Direction) {
-        self.overlay.connected(&peer);
-        if self.stopping || self.peers.insert(now, peer, direction).is_none() {
-            self.outputs.push_back(Output::Disconnect { peer });
-            return;
+    fn tell_peers(&mut self, peer: NodeId) {
+        let records = self.overlay.choice(&mut self.rng);
+        self.send(peer, Message::Peers(records));
+    }
+
+    fn ask_peers(&mut self, peer: NodeId) {
+        if let Some(link) = self.peers.get_mut(&peer) {
+            link.peers_asked += 1;
+        }
+        self.send(peer, Message::GetPeers);
+    }
+
+    fn connected(&mut self, now: Time, peer: NodeId, direction: Direction, address: Option<&Address>) {
+        let probe = self.overlay.connected(&peer, direction);
+        let place = address.map(overlay::Place::of).unwrap_or_default();
+        if self.stopping {
+            return self.outputs.push_back(Output::Disconnect { peer });
+        }
+        let first = self.peers.iter().next().is_none();
+        let Some(link) = self.peers.insert(now, peer, direction, place) else {
+            return self.outputs.push_back(Output::Disconnect { peer });
+        };
+        link.probe = probe;
+        if first {
+            self.next_round = now + pulse::ROUND;
         }
         self.hellos.push_back((now + HELLO_TIMEOUT, peer));
         let hello = Hello {
@@ -289,7 +355,12 @@ impl Engine {
             genesis: self.genesis_id,
             height: self.chain.height(),
         };
-        self.send(peer, Message::Hello(hello));
+        if probe {
+            self.send(peer, Message::Probe(hello));
+            self.tell_peers(peer);
+        } else {
+            self.send(peer, Message::Hello(hello));
+        }
         if self.scores.is_banned(&peer) {
             self.close(peer, Some(Goodbye::Misbehaviour));
         }
@@ -297,10 +368,13 @@ impl Engine {
 
     fn disconnected(&mut self, now: Time, peer: NodeId) {
         let Some(link) = self.peers.remove(&peer) else { return };
-        let out = &mut |output| self.outputs.push_back(output);
-        self.gossip.link_lost(now, &peer, link.slot, &self.peers, &mut self.rng, out);
-        self.chain.link_lost(&peer);
-        self.overlay.link_lost(now);
+        // Of a suspect everything is forgotten already.
+        if link.suspected.is_none() {
+            self.forget_link(now, &peer, link.slot);
+        }
+        if !link.probe {
+            self.overlay.link_lost(now, &self.peers);
+        }
         if self.scores.is_banned(&peer) {
             self.outputs.push_back(Output::Block { peer, blocked: true });
         }
@@ -309,37 +383,131 @@ impl Engine {
         }
     }
 
+    /// A link is gone, or carries nothing: what was asked of it is asked of others, and its routes are forgotten.
+    fn forget_link(&mut self, now: Time, peer: &NodeId, slot: u8) {
+        let out = &mut |output| self.outputs.push_back(output);
+        self.gossip.link_lost(now, peer, slot, &self.peers, &mut self.rng, out);
+        self.chain.link_lost(peer);
+    }
+
     fn hello(&mut self, now: Time, peer: NodeId, hello: Hello) {
         let Some(link) = self.peers.get(&peer) else { return };
         if link.ready {
             return self.blame(now, peer, Blame::Violation("a second hello"));
         }
-        if (hello.version, hello.network, hello.genesis) != (PROTOCOL_VERSION, self.genesis.network, self.genesis_id) {
-            self.stats.wrong_network += 1;
-            self.overlay.failed(now, Some(&peer));
-            return self.close(peer, Some(Goodbye::WrongNetwork));
+        let (direction, probe) = (link.direction, link.probe);
+        if !self.is_our_network(now, peer, &hello) || probe {
+            return;
         }
-        let direction = link.direction;
-        if direction == Direction::Incoming && !self.overlay.accepts(&self.peers) {
-            self.stats.turned_away += 1;
-            let others = self.overlay.sample(&mut self.rng);
-            self.send(peer, Message::Peers(others));
-            return self.close(peer, Some(Goodbye::TooManyPeers));
+        if direction == Direction::Incoming {
+            match self.overlay.room(now, &self.peers) {
+                Room::Free => {}
+                Room::InPlaceOf(other) => {
+                    self.stats.evicted += 1;
+                    self.close(other, Some(Goodbye::TooManyPeers));
+                }
+                Room::None => {
+                    self.stats.turned_away += 1;
+                    self.tell_peers(peer);
+                    return self.close(peer, Some(Goodbye::TooManyPeers));
+                }
+            }
         }
         if let Some(link) = self.peers.get_mut(&peer) {
             link.ready = true;
         }
         self.chain.peer_height(peer, hello.height);
-        if let Some(own) = self.overlay.own() {
-            self.send(peer, Message::Peers(own));
-        }
+        self.tell_peers(peer);
         if direction == Direction::Outgoing {
-            self.send(peer, Message::GetPeers);
+            self.ask_peers(peer);
         }
-        let offered: Vec<ShortId> = self.pool.iter().take(MAX_OFFERED).map(|tx| tx.short_id()).collect();
-        self.gossip.link_up(peer, &offered, &mut |output| self.outputs.push_back(output));
+        self.offer_pool(peer);
         self.reached(&peer);
         self.event(Event::LinkUp { peer });
+    }
+
+    /// Somebody connects to exchange peers only.
+    fn probed(&mut self, now: Time, peer: NodeId, hello: Hello) {
+        let Some(link) = self.peers.get_mut(&peer) else { return };
+        if link.ready || link.direction == Direction::Outgoing {
+            return self.blame(now, peer, Blame::Violation("a probe on a link"));
+        }
+        link.probe = true;
+        if self.is_our_network(now, peer, &hello) {
+            self.tell_peers(peer);
+        }
+    }
+
+    /// Whether a peer speaks for this network; otherwise its connection is closed.
+    fn is_our_network(&mut self, now: Time, peer: NodeId, hello: &Hello) -> bool {
+        let ours = (PROTOCOL_VERSION, self.genesis.network, self.genesis_id);
+        let same = (hello.version, hello.network, hello.genesis) == ours;
+        if !same {
+            self.stats.wrong_network += 1;
+            self.overlay.failed(now, Some(&peer));
+            self.close(peer, Some(Goodbye::WrongNetwork));
+        }
+        same
+    }
+
+    /// Tells a neighbour what the pool holds.
+    fn offer_pool(&mut self, peer: NodeId) {
+        let offered: Vec<ShortId> = self.pool.iter().take(MAX_OFFERED).map(|tx| tx.short_id()).collect();
+        self.gossip.link_up(peer, &offered, &mut |output| self.outputs.push_back(output));
+    }
+
+    // Life and death of neighbours.
+
+    /// Something came from a neighbour.
+    fn heard(&mut self, now: Time, peer: NodeId, bytes: usize) {
+        let Some(link) = self.peers.get_mut(&peer) else { return };
+        link.pulse.heard(now);
+        link.bytes_in += bytes as u64;
+        if !link.closing && link.suspected.take().is_some() {
+            // It missed what was sent meanwhile.
+            self.stats.revived += 1;
+            self.offer_pool(peer);
+        }
+    }
+
+    /// Gives signs of life where nothing else was said, and looks for neighbours that give none.
+    fn end_round(&mut self, now: Time) {
+        if now < self.next_round {
+            return;
+        }
+        let late = now - self.next_round;
+        self.next_round = now + pulse::ROUND;
+        let (mut quiet, mut silent, mut given_up) = (Vec::new(), Vec::new(), Vec::new());
+        for (peer, link) in self.peers.iter_mut().filter(|(_, link)| link.ready && !link.closing) {
+            if late > pulse::ROUND {
+                link.pulse.excuse(late);
+            }
+            link.pulse.end_round();
+            if link.pulse.is_quiet(now) {
+                quiet.push(*peer);
+            }
+            match link.suspected {
+                None if link.pulse.is_suspect(now) => {
+                    link.suspected = Some(now);
+                    silent.push((*peer, link.slot));
+                }
+                Some(since) if now - since >= pulse::GIVE_UP => given_up.push(*peer),
+                _ => {}
+            }
+        }
+        for peer in quiet {
+            self.send(peer, Message::Alive);
+        }
+        for (peer, slot) in silent {
+            self.stats.suspected += 1;
+            self.forget_link(now, &peer, slot);
+            self.overlay.link_lost(now, &self.peers);
+            self.event(Event::Suspected { peer });
+        }
+        for peer in given_up {
+            self.overlay.failed(now, Some(&peer));
+            self.close(peer, None);
+        }
     }
 
     /// Keeps where a node is, if this one found it there by itself: what others say of themselves may be wrong.
@@ -410,10 +578,12 @@ impl Engine {
         if link.closing {
             return;
         }
-        if !link.ready && !matches!(message, Message::Hello(_) | Message::Goodbye(_)) {
+        if !link.ready && !matches!(message, Message::Hello(_) | Message::Probe(_) | Message::Goodbye(_)) {
             return self.blame(now, peer, Blame::Violation("a message before hello"));
         }
-        self.gossip.heard(now, link.slot);
+        let slot = link.slot;
+        self.heard(now, peer, message.frame_len());
+        self.gossip.heard(now, slot);
         match message {
             Message::Hello(hello) => self.hello(now, peer, hello),
             Message::Goodbye(_) => self.goodbye(now, peer),
@@ -426,9 +596,11 @@ impl Engine {
             Message::IWant(ids) => self.wanted(now, peer, &ids),
             Message::Prune(ids) => {
                 ids.iter().for_each(|id| self.locals.seen(id));
-                self.gossip.pruned(&ids, link.slot);
+                self.gossip.pruned(&ids, slot);
             }
             Message::GetPeers => self.get_peers(now, peer),
+            Message::Alive => {}
+            Message::Probe(hello) => self.probed(now, peer, hello),
             Message::Peers(_) => debug_assert!(false, "the driver hands these over as PeerRecords"),
             Message::Block(block) => self.block(now, Some(peer), block),
             Message::GetBlocks(request) => {
@@ -461,7 +633,7 @@ impl Engine {
 
     /// Whatever the reason, the neighbour does not want this link now: it is left alone for a while.
     fn goodbye(&mut self, now: Time, peer: NodeId) {
-        self.overlay.failed(now, Some(&peer));
+        self.overlay.turned_away(now, &peer);
         self.close(peer, None);
     }
 
@@ -470,24 +642,36 @@ impl Engine {
         if now < link.next_get_peers {
             return self.blame(now, peer, Blame::Waste);
         }
-        link.next_get_peers = now + GET_PEERS_GAP;
-        let records = self.overlay.sample(&mut self.rng);
-        self.send(peer, Message::Peers(records));
+        link.next_get_peers = now + PEERS_GAP;
+        self.tell_peers(peer);
     }
 
     fn peer_records(&mut self, now: Time, peer: NodeId, records: Vec<PeerRecord>, bad: usize) {
-        let Some(link) = self.peers.get(&peer) else { return };
+        let Some(link) = self.peers.get_mut(&peer) else { return };
         if link.closing {
             return;
         }
-        if !link.ready {
+        if !link.ready && !link.probe {
             return self.blame(now, peer, Blame::Violation("peer records before hello"));
         }
+        let asked = link.peers_asked > 0;
+        link.peers_asked = link.peers_asked.saturating_sub(1);
+        if !asked && now < link.next_peers {
+            return self.blame(now, peer, Blame::Waste);
+        }
+        if !asked {
+            link.next_peers = now + PEERS_GAP;
+        }
+        let (probe, direction) = (link.probe, link.direction);
+        self.heard(now, peer, records.iter().map(|record| 4 + record.envelope.len()).sum());
         for _ in 0..bad {
             self.blame(now, peer, Blame::InvalidItem);
         }
         for node in self.overlay.learn(now, records, &mut self.rng) {
             self.reached(&node);
+        }
+        if probe && direction == Direction::Outgoing {
+            self.close(peer, Some(Goodbye::TooManyPeers));
         }
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use starling_mempool::{Allowance, Budget, Rejection};
 use starling_wire::NodeId;
 
-use super::{gossip::Mail, io::Direction, time::Time};
+use super::{gossip::Mail, io::Direction, overlay::Place, pulse::Pulse, time::Time};
 
 /// Most links at one time: the bits of a [`Mask`].
 pub(super) const MAX_LINKS: usize = 64;
@@ -87,8 +87,23 @@ pub struct Link {
     pub(super) checking: usize,
     /// What was replaced by what it brought.
     replaced: Budget,
+    /// Where it is, as far as the connection tells.
+    pub(super) place: Place,
+    /// Whether the connection only serves to exchange peers: no hello is said by who made it.
+    pub(super) probe: bool,
+    /// Signs of life.
+    pub(super) pulse: Pulse,
+    /// Since when it is taken for dead.
+    pub(super) suspected: Option<Time>,
     /// When it may next ask for peers without blame.
     pub(super) next_get_peers: Time,
+    /// When it may next tell of peers unasked without blame.
+    pub(super) next_peers: Time,
+    /// Questions for peers that it has not answered.
+    pub(super) peers_asked: u32,
+    /// Bytes of messages from and to it.
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
     /// Transactions it was the first to bring.
     pub(super) first_deliveries: u64,
 }
@@ -114,9 +129,24 @@ impl Link {
         self.first_deliveries
     }
 
-    /// Whether messages may be exchanged.
+    /// Whether messages may be exchanged: both sides have said hello, and it is not taken for dead.
     pub fn is_ready(&self) -> bool {
-        self.ready && !self.closing
+        self.ready && !self.closing && self.suspected.is_none()
+    }
+
+    /// How unlikely its present silence is, as a negative power of ten: from 8 on it is taken for dead.
+    pub fn phi(&self, now: Time) -> f64 {
+        self.pulse.phi(now)
+    }
+
+    /// The network that the connection comes from or leads to, a /16 of IPv4 or a /32 of IPv6, for people.
+    pub fn network(&self) -> String {
+        self.place.to_string()
+    }
+
+    /// Bytes of messages that came from it and went to it, frame headers included.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.bytes_in, self.bytes_out)
     }
 
     /// It brings a transaction that would replace so many bytes.
@@ -151,7 +181,7 @@ pub(super) struct Peers {
 
 impl Peers {
     /// Adds a link; `None` if there are [`MAX_LINKS`] already or one to this peer.
-    pub(super) fn insert(&mut self, now: Time, peer: NodeId, direction: Direction) -> Option<&Link> {
+    pub(super) fn insert(&mut self, now: Time, peer: NodeId, direction: Direction, place: Place) -> Option<&mut Link> {
         let slot = (!self.used).trailing_zeros();
         if slot as usize >= MAX_LINKS || self.links.contains_key(&peer) {
             return None;
@@ -168,7 +198,15 @@ impl Peers {
             mail: Mail::default(),
             checking: 0,
             replaced: Budget::default(),
+            place,
+            probe: false,
+            pulse: Pulse::new(now),
+            suspected: None,
             next_get_peers: now,
+            next_peers: now,
+            peers_asked: 0,
+            bytes_in: 0,
+            bytes_out: 0,
             first_deliveries: 0,
         };
         Some(self.links.entry(peer).or_insert(link))
@@ -200,8 +238,13 @@ impl Peers {
         self.links.iter().filter(|(_, link)| link.is_ready())
     }
 
+    /// Links of a direction in use: of the incoming those that are ready, of the outgoing also those that are about to be.
     pub(super) fn count(&self, direction: Direction) -> usize {
-        self.links.values().filter(|link| link.direction == direction && !link.closing).count()
+        let in_use = |link: &&Link| {
+            let counts = link.ready || link.direction == Direction::Outgoing;
+            link.direction == direction && counts && !link.closing && !link.probe && link.suspected.is_none()
+        };
+        self.links.values().filter(in_use).count()
     }
 }
 
@@ -214,11 +257,14 @@ mod tests {
         let mut peers = Peers::default();
         let id = |i: usize| NodeId([i as u8; 32]);
         for i in 0..MAX_LINKS {
-            assert_eq!(peers.insert(Time::ZERO, id(i), Direction::Incoming).unwrap().slot as usize, i);
+            assert_eq!(
+                peers.insert(Time::ZERO, id(i), Direction::Incoming, Place::default()).unwrap().slot as usize,
+                i
+            );
         }
-        assert!(peers.insert(Time::ZERO, id(99), Direction::Incoming).is_none());
+        assert!(peers.insert(Time::ZERO, id(99), Direction::Incoming, Place::default()).is_none());
         assert_eq!(peers.remove(&id(17)).unwrap().slot, 17);
-        assert_eq!(peers.insert(Time::ZERO, id(99), Direction::Outgoing).unwrap().slot, 17);
+        assert_eq!(peers.insert(Time::ZERO, id(99), Direction::Outgoing, Place::default()).unwrap().slot, 17);
         assert_eq!(peers.count(Direction::Outgoing), 1);
     }
 

@@ -81,7 +81,7 @@ pub struct Saved {
     pub blocks: Vec<AppliedBlock>,
     /// Accounts that blocks have changed.
     pub accounts: Vec<(AccountId, Account)>,
-    /// Nodes that could be reached.
+    /// Nodes that could be reached, those reached last first.
     pub peers: Vec<PeerRecord>,
 }
 
@@ -106,7 +106,7 @@ impl Engine {
         for block in saved.blocks {
             self.chain.append(block);
         }
-        self.overlay.learn(now, saved.peers, &mut self.rng);
+        self.overlay.restore(saved.peers, &mut self.rng);
         let origins: BTreeMap<TxId, Origin> = saved.txs.iter().map(|(tx, origin)| (tx.id(), *origin)).collect();
         let mut dropped = Vec::new();
         for (tx, origin) in self.in_order(saved.txs) {

@@ -31,6 +31,14 @@ pub struct Stats {
     pub wrong_network: u64,
     /// Peers turned away because there were enough links.
     pub turned_away: u64,
+    /// Incoming links given up for newcomers.
+    pub evicted: u64,
+    /// Outgoing links given up for others.
+    pub rotated: u64,
+    /// Times a neighbour was taken for dead.
+    pub suspected: u64,
+    /// Times one that was taken for dead was heard again.
+    pub revived: u64,
     /// Bans.
     pub banned: u64,
 }

@@ -25,7 +25,7 @@ use super::{
     identity,
     outbox::{Outbox, Queued},
 };
-use crate::engine::Direction;
+use crate::engine::{Address, Direction};
 
 /// How long a connection that is to be closed may take to send what is queued.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,7 +33,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What the behaviour tells the driver.
 #[derive(Debug)]
 pub(super) enum Event {
-    Connected { peer: NodeId, direction: Direction },
+    Connected { peer: NodeId, direction: Direction, address: Address },
     Disconnected { peer: NodeId },
     DialFailed { peer: Option<NodeId> },
     Received { peer: NodeId, received: Vec<Received> },
@@ -119,7 +119,7 @@ impl Behaviour {
         Ok(Handler::new(outbox, self.counters.clone()))
     }
 
-    fn established(&mut self, peer: NodeId, id: ConnectionId, direction: Direction) {
+    fn established(&mut self, peer: NodeId, id: ConnectionId, direction: Direction, address: Address) {
         let Some(outbox) = self.fresh.remove(&id) else { return };
         let connection = Connection { id, direction, outbox };
         if let Some(old) = self.connections.get(&peer) {
@@ -136,7 +136,7 @@ impl Behaviour {
         }
         self.connections.insert(peer, connection);
         self.peers.insert(id, peer);
-        self.tell(Event::Connected { peer, direction });
+        self.tell(Event::Connected { peer, direction, address });
     }
 
     fn closed(&mut self, id: ConnectionId) {
@@ -178,7 +178,12 @@ impl NetworkBehaviour for Behaviour {
             FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, connection_id, endpoint, .. }) => {
                 if let Ok(peer) = identity::node_id(&peer_id) {
                     let direction = if endpoint.is_dialer() { Direction::Outgoing } else { Direction::Incoming };
-                    self.established(peer, connection_id, direction);
+                    self.established(
+                        peer,
+                        connection_id,
+                        direction,
+                        identity::to_address(endpoint.get_remote_address()),
+                    );
                 }
             }
             FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) => self.closed(connection_id),

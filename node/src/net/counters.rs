@@ -52,7 +52,7 @@ pub struct FrameCount {
 impl Counters {
     /// Counts a frame of a kind and so many bytes.
     pub fn frame(&self, flow: Flow, kind: Kind, bytes: usize) {
-        let cell = &self.frames[flow as usize][kind as usize];
+        let cell = &self.frames[flow as usize][kind.index()];
         cell.frames.fetch_add(1, Relaxed);
         cell.bytes.fetch_add(bytes as u64, Relaxed);
     }
@@ -70,7 +70,7 @@ impl Counters {
     pub fn frames(&self) -> impl Iterator<Item = FrameCount> + '_ {
         [Flow::In, Flow::Out].into_iter().flat_map(move |flow| {
             Kind::ALL.into_iter().map(move |kind| {
-                let cell = &self.frames[flow as usize][kind as usize];
+                let cell = &self.frames[flow as usize][kind.index()];
                 FrameCount { kind, flow, frames: cell.frames.load(Relaxed), bytes: cell.bytes.load(Relaxed) }
             })
         })

@@ -35,6 +35,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Most events taken in before anything else is looked at.
 const MAX_EVENTS: usize = 64;
 
+/// How often the node signs anew where it can be reached: others take no record that is older than a day.
+const RENEW_RECORD: Duration = Duration::from_secs(3600);
+
 /// All protocols of a node. Starling's own comes last, as it asks to.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
@@ -60,8 +63,10 @@ pub(super) struct Driver {
 impl Driver {
     /// Runs until told to stop, or until every handle is gone.
     pub(super) async fn run(mut self) {
-        self.renew_record();
         let mut stop_at: Option<Instant> = None;
+        // The first tick is at once.
+        let mut renewal = tokio::time::interval(RENEW_RECORD);
+        renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut trace_flush = tokio::time::interval(Trace::FLUSH_EVERY);
         trace_flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // One timer for all of the engine's: making one anew for each event costs more than most events do.
@@ -87,6 +92,7 @@ impl Driver {
                 },
                 () = &mut timer, if timeout.is_some() => self.handle(Input::Timeout),
                 _ = trace_flush.tick() => self.trace.flush(),
+                _ = renewal.tick() => self.renew_record(),
                 () = async { sleep_until(stop_at.unwrap_or_else(Instant::now)).await }, if stop_at.is_some() => break,
             }
         }
@@ -131,7 +137,9 @@ impl Driver {
 
     fn starling_event(&mut self, event: behaviour::Event) {
         match event {
-            behaviour::Event::Connected { peer, direction } => self.handle(Input::Connected { peer, direction }),
+            behaviour::Event::Connected { peer, direction, address } => {
+                self.handle(Input::Connected { peer, direction, address: Some(address) });
+            }
             behaviour::Event::Disconnected { peer } => self.handle(Input::Disconnected { peer }),
             behaviour::Event::DialFailed { peer } => self.handle(Input::DialFailed { peer }),
             behaviour::Event::Malformed { peer, error } => self.handle(Input::Malformed { peer, error }),
@@ -246,6 +254,8 @@ impl Driver {
             Event::BlockRefused { id, height, why } => tracing::warn!(height, %id, why, "block refused"),
             Event::LinkUp { peer } => tracing::info!(%peer, "link up"),
             Event::LinkDown { peer } => tracing::info!(%peer, "link down"),
+            Event::Sampled { node } => tracing::trace!(%node, "drawn out of the view"),
+            Event::Suspected { peer } => tracing::info!(%peer, "neighbour is silent"),
             Event::Banned { peer, duration, why } => {
                 tracing::warn!(%peer, why, "peer banned for {}", humantime::format_duration(duration));
             }

@@ -45,7 +45,9 @@ pub(super) fn load(
     let blocks = rows(path, db, file::BLOCKS, |_, value| record::decode_block(value))?;
     let accounts =
         rows(path, db, file::ACCOUNTS, |id, (nonce, balance)| Some((AccountId(id), Account { nonce, balance })))?;
-    let peers = rows(path, db, file::PEERS, |_, value| StoredPeer::decode(value))?;
+    let mut peers = rows(path, db, file::PEERS, |_, value| StoredPeer::decode(value))?;
+    // Those reached last first: with them the node begins.
+    peers.sort_by_key(|peer| std::cmp::Reverse(peer.since_ms));
     let peers = peers.into_iter().filter_map(|peer| check_record(&Record::new(peer.envelope)?)).collect();
 
     let (mut txs, mut dropped) = (Vec::new(), Vec::new());

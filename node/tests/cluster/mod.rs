@@ -34,6 +34,8 @@ pub(crate) struct Cluster {
     links: BTreeSet<(usize, usize)>,
     queue: BTreeMap<(Time, u64), (usize, Input)>,
     sequence: u64,
+    /// Puppets that give signs of life.
+    beating: BTreeSet<NodeId>,
     pub(crate) filter: Filter,
     /// Everything that happened, in order.
     pub(crate) events: Vec<(Time, usize, Event)>,
@@ -103,6 +105,7 @@ impl Cluster {
             links: BTreeSet::new(),
             queue: BTreeMap::new(),
             sequence: 0,
+            beating: BTreeSet::new(),
             filter: Box::new(|_, _, _| true),
             events: Vec::new(),
             changes: Vec::new(),
@@ -196,8 +199,14 @@ impl Cluster {
         self.add(0, None, 0);
         self.links.insert((0, i));
         let peer = self.ids[i];
-        self.input(0, Input::Connected { peer, direction: Direction::Incoming });
+        self.input(0, Input::Connected { peer, direction: Direction::Incoming, address: None });
         peer
+    }
+
+    /// Lets a puppet give a sign of life every second from now on, as a neighbour must.
+    pub(crate) fn beat(&mut self, peer: NodeId) {
+        self.beating.insert(peer);
+        self.schedule(Duration::from_secs(1), 0, Input::Message { peer, message: Message::Alive });
     }
 
     fn schedule(&mut self, after: Duration, to: usize, input: Input) {
@@ -232,8 +241,16 @@ impl Cluster {
                     self.schedule(LATENCY, i, Input::DialFailed { peer: Some(self.ids[to]) });
                 } else if self.links.insert(link) {
                     let (a, b) = (self.ids[i], self.ids[to]);
-                    self.schedule(LATENCY * 2, i, Input::Connected { peer: b, direction: Direction::Outgoing });
-                    self.schedule(LATENCY, to, Input::Connected { peer: a, direction: Direction::Incoming });
+                    self.schedule(
+                        LATENCY * 2,
+                        i,
+                        Input::Connected { peer: b, direction: Direction::Outgoing, address: None },
+                    );
+                    self.schedule(
+                        LATENCY,
+                        to,
+                        Input::Connected { peer: a, direction: Direction::Incoming, address: None },
+                    );
                 }
             }
             Output::Disconnect { peer } => {
@@ -277,6 +294,11 @@ impl Cluster {
             (_, Some(time)) if time <= end => {
                 self.now = self.now.max(time);
                 if let Some((_, (to, input))) = self.queue.pop_first() {
+                    if let Input::Message { peer, message: Message::Alive } = &input
+                        && self.beating.contains(peer)
+                    {
+                        self.beat(*peer);
+                    }
                     self.input(to, input);
                 }
             }

@@ -140,7 +140,7 @@ impl Mischief {
 
     /// The engine sends a message: gives what is sent now instead.
     fn say(&mut self, now: u64, slot: usize, frame: Frame) -> Option<Frame> {
-        let is = |kind: Kind| frame.kind() == kind as usize;
+        let is = |kind: Kind| frame.kind() == kind.index();
         match self {
             Self::FalseLabels { rng, recent } => match frame.message() {
                 Some(Message::Push { labels, tx }) => {

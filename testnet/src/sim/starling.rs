@@ -42,7 +42,8 @@ impl Frame {
 
 impl Wire for Frame {
     fn kind(&self) -> usize {
-        self.0.get(4).copied().unwrap_or_default().into()
+        // A frame of this world is always of a kind there is.
+        self.0.get(4).and_then(|number| Kind::try_from(*number).ok()).map_or(0, Kind::index)
     }
 
     fn bytes(&self) -> usize {
@@ -193,7 +194,7 @@ impl Relay for Starling {
     fn connected(&mut self, cx: &mut Cx<'_, Frame>, slot: usize, outgoing: bool, rtt_us: u32) {
         self.rtts[slot] = Duration::from_micros(rtt_us.into());
         let direction = if outgoing { Direction::Outgoing } else { Direction::Incoming };
-        self.handle(cx, Input::Connected { peer: self.peers[slot], direction });
+        self.handle(cx, Input::Connected { peer: self.peers[slot], direction, address: None });
     }
 
     fn disconnected(&mut self, cx: &mut Cx<'_, Frame>, slot: usize) {

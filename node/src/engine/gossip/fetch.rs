@@ -168,7 +168,7 @@ mod tests {
     fn peers() -> Peers {
         let mut peers = Peers::default();
         for i in 0..9 {
-            peers.insert(Time::ZERO, node(i), Direction::Incoming);
+            peers.insert(Time::ZERO, node(i), Direction::Incoming, Default::default());
             let link = peers.get_mut(&node(i)).unwrap();
             link.ready = true;
             link.measured(Duration::from_millis(40));
@@ -202,7 +202,7 @@ mod tests {
         let (mut fetch, mut peers) = (Fetch::default(), peers());
         assert!(fetch.announced(Time::ZERO, ID, node(0), &peers));
         peers.remove(&node(1));
-        peers.insert(Time::ZERO, node(1), Direction::Incoming);
+        peers.insert(Time::ZERO, node(1), Direction::Incoming, Default::default());
         let near = peers.get_mut(&node(1)).unwrap();
         near.ready = true;
         near.measured(Duration::from_millis(10));

@@ -1,0 +1,252 @@
+//! The nodes that are known of: their signed records, and how trying to reach them went.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rand::{Rng, RngExt};
+use starling_wire::NodeId;
+
+use super::{
+    super::{
+        io::{Address, PeerRecord},
+        time::Time,
+    },
+    place::{Place, Reach},
+};
+
+/// Nodes remembered. Eight times the view: what slots are filled anew from. Who is in no slot gives way at random.
+const MAX_BOOK: usize = 1024;
+
+/// Addresses kept for a node.
+const MAX_ADDRESSES: usize = 8;
+
+/// Tries at finding somebody who may give way. With seven eighths in no slot one is enough nearly always.
+const TRIES: usize = 16;
+
+/// How old a record may be, and how far ahead of this node's clock. Nodes renew theirs every hour.
+const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
+const MAX_AHEAD: Duration = Duration::from_secs(3600);
+
+/// Wait before a node that could not be reached, or turned us away, is dialled again; doubles each time.
+pub(super) const FIRST_BACKOFF: Duration = Duration::from_secs(2);
+
+/// Longest wait between two dials of a node.
+const MAX_BACKOFF: Duration = Duration::from_secs(300);
+
+/// What is known of a node that is not necessarily a neighbour.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) record: PeerRecord,
+    pub(super) place: Place,
+    failures: u32,
+    not_before: Time,
+    /// Could not be reached when it was last tried: it is not to be in the view.
+    dead: bool,
+    /// Where it stands among all.
+    position: usize,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It says nothing new, or nothing of use.
+    No,
+    /// A newer record of a node that is known.
+    Newer,
+    /// A node that was not known, or may be tried again.
+    Node,
+}
+
+/// The book.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    known: BTreeMap<NodeId, Known>,
+    /// All again, to choose at random from.
+    order: Vec<NodeId>,
+}
+
+impl Book {
+    pub(super) fn get(&self, node: &NodeId) -> Option<&Known> {
+        self.known.get(node)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// All that may be in the view.
+    pub(super) fn alive(&self) -> impl Iterator<Item = (&NodeId, &Place)> + Clone {
+        self.known.iter().filter(|(_, known)| !known.dead).map(|(node, known)| (node, &known.place))
+    }
+
+    /// Takes a record of which [`fit`] has left something. `spare` says who must not give way.
+    pub(super) fn take(
+        &mut self,
+        now: Time,
+        record: PeerRecord,
+        spare: impl Fn(&NodeId) -> bool,
+        rng: &mut impl Rng,
+    ) -> Taken {
+        let place = record.addresses.first().map(Place::of).unwrap_or_default();
+        if let Some(known) = self.known.get_mut(&record.node) {
+            let newer = record.seq > known.record.seq;
+            if newer {
+                // Whoever has a newer record may have come back, or moved.
+                (known.record, known.place) = (record, place);
+            }
+            if known.dead && (newer || known.not_before <= now) {
+                known.dead = false;
+                return Taken::Node;
+            }
+            return if newer { Taken::Newer } else { Taken::No };
+        }
+        if self.order.len() >= MAX_BOOK {
+            let mut victims = (0..TRIES).map(|_| self.order[rng.random_range(0..self.order.len())]);
+            let Some(victim) = victims.find(|node| !spare(node)) else { return Taken::No };
+            self.remove(&victim);
+        }
+        let position = self.order.len();
+        self.order.push(record.node);
+        let node = record.node;
+        self.known.insert(node, Known { record, place, failures: 0, not_before: now, dead: false, position });
+        Taken::Node
+    }
+
+    fn remove(&mut self, node: &NodeId) {
+        let Some(known) = self.known.remove(node) else { return };
+        self.order.swap_remove(known.position);
+        if let Some(moved) = self.order.get(known.position)
+            && let Some(moved) = self.known.get_mut(moved)
+        {
+            moved.position = known.position;
+        }
+    }
+
+    /// Whether a node may be dialled now.
+    pub(super) fn may_dial(&self, now: Time, node: &NodeId) -> bool {
+        self.known.get(node).is_some_and(|known| known.not_before <= now)
+    }
+
+    /// A connection to a node came up.
+    pub(super) fn reached(&mut self, node: &NodeId) {
+        if let Some(known) = self.known.get_mut(node) {
+            (known.failures, known.dead) = (0, false);
+        }
+    }
+
+    /// A node is left alone for a while; `dead` says that it could not be reached at all.
+    pub(super) fn back_off(&mut self, now: Time, node: &NodeId, dead: bool) {
+        if let Some(known) = self.known.get_mut(node) {
+            known.not_before = now + backoff(known.failures);
+            known.failures += 1;
+            known.dead |= dead;
+        }
+    }
+}
+
+/// Leaves of a record what may be of use to a node that is itself within `reach`; nothing if it is too old. Unix time is
+/// in seconds.
+///
+/// What is out of reach from here is left out, and of the rest all that is not at the first one's place: a record stands
+/// for one place, so that nobody is in many networks at once.
+pub(super) fn fit(mut record: PeerRecord, reach: Option<Reach>, unix: Option<u64>) -> Option<PeerRecord> {
+    if let Some(unix) = unix {
+        let (oldest, newest) = (unix.saturating_sub(MAX_AGE.as_secs()), unix + MAX_AHEAD.as_secs());
+        if !(oldest..=newest).contains(&record.seq) {
+            return None;
+        }
+    }
+    record.addresses.retain(|address| address.0.len() <= Address::MAX_LEN);
+    record.addresses.retain(|address| reach.is_none_or(|reach| Place::of(address).reach() >= reach));
+    let place = Place::of(record.addresses.first()?);
+    record.addresses.retain(|address| Place::of(address) == place);
+    record.addresses.truncate(MAX_ADDRESSES);
+    Some(record)
+}
+
+/// The wait after so many failures.
+pub(super) fn backoff(failures: u32) -> Duration {
+    FIRST_BACKOFF.saturating_mul(1 << failures.min(16)).min(MAX_BACKOFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    fn node(i: u16) -> NodeId {
+        let mut id = [0; 32];
+        id[..2].copy_from_slice(&i.to_be_bytes());
+        NodeId(id)
+    }
+
+    fn ip(ip: [u8; 4], port: u8) -> Address {
+        Address([&[4][..], &ip, &[6, 0, port]].concat().into())
+    }
+
+    fn record(i: u16, seq: u64) -> PeerRecord {
+        PeerRecord { node: node(i), seq, addresses: vec![ip([i as u8; 4], 1)], envelope: vec![i as u8; 9].into() }
+    }
+
+    #[test]
+    fn the_book_is_bounded_and_newer_records_win() {
+        let (mut book, mut rng) = (Book::default(), ChaCha8Rng::seed_from_u64(1));
+        let mut take = |book: &mut Book, record| book.take(Time::ZERO, record, |id| *id == node(1), &mut rng);
+        assert_eq!(take(&mut book, record(1, 5)), Taken::Node);
+        assert_eq!(take(&mut book, record(1, 4)), Taken::No);
+        assert_eq!(take(&mut book, record(1, 6)), Taken::Newer);
+        for i in 2..3000 {
+            assert_eq!(take(&mut book, record(i, 1)), Taken::Node);
+        }
+        assert_eq!((book.len(), book.known.len()), (MAX_BOOK, MAX_BOOK));
+        assert_eq!(book.get(&node(1)).unwrap().record.seq, 6, "spared");
+        assert!(book.order.iter().enumerate().all(|(at, node)| book.known[node].position == at));
+    }
+
+    #[test]
+    fn the_dead_come_back_after_a_while_or_with_a_new_record() {
+        let (mut book, mut rng) = (Book::default(), ChaCha8Rng::seed_from_u64(1));
+        book.take(Time::ZERO, record(1, 5), |_| false, &mut rng);
+        book.back_off(Time::ZERO, &node(1), true);
+        assert_eq!(book.alive().count(), 0);
+        assert!(!book.may_dial(Time::ZERO, &node(1)));
+        assert_eq!(book.take(Time::ZERO, record(1, 5), |_| false, &mut rng), Taken::No);
+        let later = Time::ZERO + FIRST_BACKOFF;
+        assert_eq!(book.take(later, record(1, 5), |_| false, &mut rng), Taken::Node);
+        book.back_off(later, &node(1), true);
+        assert_eq!(book.take(later, record(1, 6), |_| false, &mut rng), Taken::Node);
+        assert_eq!(book.alive().count(), 1);
+    }
+
+    #[test]
+    fn records_are_cut_to_what_is_of_use() {
+        let mixed = || PeerRecord {
+            addresses: vec![
+                ip([127, 0, 0, 1], 1),
+                ip([10, 0, 0, 1], 1),
+                ip([8, 8, 8, 8], 1),
+                ip([8, 8, 8, 8], 2),
+                ip([9, 9, 9, 9], 1),
+                Address(vec![4; Address::MAX_LEN + 1].into()),
+            ],
+            ..record(1, 100_000)
+        };
+        let left = |reach| fit(mixed(), reach, None).map(|record| record.addresses);
+        assert_eq!(left(Some(Reach::Public)).unwrap(), [ip([8, 8, 8, 8], 1), ip([8, 8, 8, 8], 2)]);
+        assert_eq!(left(Some(Reach::Private)).unwrap(), [ip([10, 0, 0, 1], 1)]);
+        assert_eq!(left(None).unwrap(), [ip([127, 0, 0, 1], 1)]);
+        let local = PeerRecord { addresses: vec![ip([127, 0, 0, 1], 1)], ..record(1, 1) };
+        assert_eq!(fit(local, Some(Reach::Private), None), None);
+        let at = |unix| fit(mixed(), None, Some(unix)).is_some();
+        assert!(at(100_000) && at(100_000 + 24 * 3600) && at(100_000 - 3600));
+        assert!(!at(100_001 + 24 * 3600) && !at(100_000 - 3601));
+    }
+
+    #[test]
+    fn backoff_doubles_up_to_its_limit() {
+        assert_eq!(backoff(0), FIRST_BACKOFF);
+        assert_eq!(backoff(1), FIRST_BACKOFF * 2);
+        assert_eq!(backoff(u32::MAX), MAX_BACKOFF);
+    }
+}

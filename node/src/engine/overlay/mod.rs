@@ -1,0 +1,551 @@
+//! Finding neighbours and keeping enough of the right ones.
+//!
+//! A node keeps a [`view`] of the network, a random sample that nobody can fill, and exchanges parts of it with its
+//! neighbours and with others that it probes. It dials samples out of the view until it has opened as many links as it
+//! should, replaces one of little use now and then ([`links`]), and remembers who could not be reached ([`book`]).
+//! Bootstrap addresses are used only while it has no outgoing link and knows nobody else to dial. A node that should open
+//! none keeps its view for others, and dials, probes and asks nobody.
+
+mod book;
+mod links;
+mod place;
+mod view;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use rand::{
+    Rng, RngExt,
+    seq::{IndexedRandom, IteratorRandom, SliceRandom},
+};
+use starling_wire::{BoundedVec, NodeId, Record, limits::MAX_RECORDS};
+
+pub(super) use self::place::Place;
+use self::{
+    book::{Book, FIRST_BACKOFF, Taken, backoff, fit},
+    view::View,
+};
+use super::{
+    config::OverlayConfig,
+    io::{Address, Direction, PeerRecord},
+    peers::Peers,
+    time::Time,
+};
+
+/// Wait between two looks for more links; doubles with each look that finds nobody to dial, up to [`MAX_LOOK_WAIT`].
+const SEEK_EVERY: Duration = Duration::from_millis(500);
+
+/// Longest wait between two looks while links are missing.
+const MAX_LOOK_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a node is eager to learn after its start, and after it has lost all its links.
+const EAGER_FOR: Duration = Duration::from_secs(30);
+
+/// Time between two exchanges of peers with a random neighbour, on average: while the node is eager, and afterwards. An
+/// exchange takes about 6 KiB and the checking of 32 signatures for both nodes together.
+const EAGER_EXCHANGE: Duration = Duration::from_millis(500);
+const EXCHANGE: Duration = Duration::from_secs(10);
+
+/// Time between two probes, on average: a connection is made to somebody in the view who is no neighbour, peers are
+/// exchanged, and it is closed again. Tests addresses, and mixes views across the network.
+const PROBE: Duration = Duration::from_secs(30);
+
+/// How often a slot of the view is given a new seed: once round takes 21 minutes. Faster draws more samples out of a view
+/// that has had less time to hear of everybody.
+const RENEW: Duration = Duration::from_secs(10);
+
+/// Samples that wait to be dialled; older ones are dropped.
+const MAX_STREAM: usize = 16;
+
+/// Time between two replacements of an outgoing link, on average. Keeps links as random as samples are, and gives an
+/// attacker no rest; each costs the relay some learning.
+const ROTATE: Duration = Duration::from_secs(240);
+
+/// Links that are dialled first after a restart, and are never rotated: an attacker who makes a node restart gains
+/// nothing. Two, as in Bitcoin Core.
+const ANCHORS: usize = 2;
+
+/// A dial that has not come up by then is not waited for: another is made.
+const SLOW_DIAL: Duration = Duration::from_secs(1);
+
+/// After this long without an answer from the driver a dial counts as failed.
+const MAX_DIAL_TIME: Duration = Duration::from_secs(30);
+
+/// Somebody to connect to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) peer: Option<NodeId>,
+    pub(super) addresses: Vec<Address>,
+}
+
+/// What to do now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// Whom to dial.
+    pub(super) dial: Vec<Candidate>,
+    /// The neighbour to exchange peers with.
+    pub(super) exchange: Option<NodeId>,
+    /// The neighbour to give up.
+    pub(super) rotate: Option<NodeId>,
+    /// Whom to begin with after a restart.
+    pub(super) anchors: Vec<NodeId>,
+    /// Who was drawn out of the view.
+    pub(super) sample: Option<NodeId>,
+}
+
+/// Whether there is room for one more incoming link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    Free,
+    /// If this one goes.
+    InPlaceOf(NodeId),
+    None,
+}
+
+/// The overlay's state.
+#[derive(Debug)]
+pub(super) struct Overlay {
+    config: OverlayConfig,
+    identity: NodeId,
+    /// Unix time at the engine's time zero, in seconds.
+    unix: u64,
+    own: Option<PeerRecord>,
+    book: Book,
+    view: View,
+    /// Samples to dial next, the oldest first.
+    stream: VecDeque<NodeId>,
+    /// Samples drawn since the start.
+    samples: u64,
+    /// Dials under way, with when they were made.
+    dialling: BTreeMap<NodeId, Time>,
+    /// Those of them that are probes.
+    probing: BTreeSet<NodeId>,
+    bootstrap_failures: u32,
+    bootstrap_not_before: Time,
+    eager_until: Time,
+    /// When to look for more links; `None` while there are enough.
+    next_look: Option<Time>,
+    look_wait: Duration,
+    next_exchange: Time,
+    next_probe: Time,
+    next_renewal: Time,
+    next_rotation: Time,
+}
+
+impl Overlay {
+    /// Knows nobody. `unix` is the Unix time at the engine's time zero, in seconds.
+    pub(super) fn new(config: OverlayConfig, identity: NodeId, unix: u64, rng: &mut impl Rng) -> Self {
+        let mut soon = |gap: Duration| Time::ZERO + about(gap, rng);
+        Self {
+            config,
+            identity,
+            unix,
+            own: None,
+            book: Book::default(),
+            stream: VecDeque::new(),
+            samples: 0,
+            dialling: BTreeMap::new(),
+            probing: BTreeSet::new(),
+            bootstrap_failures: 0,
+            bootstrap_not_before: Time::ZERO,
+            eager_until: Time::ZERO + EAGER_FOR,
+            next_look: Some(Time::ZERO),
+            look_wait: SEEK_EVERY,
+            next_exchange: soon(EAGER_EXCHANGE),
+            next_probe: soon(PROBE),
+            next_renewal: soon(RENEW) + EAGER_FOR,
+            next_rotation: soon(ROTATE),
+            view: View::new(rng.random()),
+        }
+    }
+
+    /// This node's own record, for those who ask.
+    pub(super) fn set_own(&mut self, record: PeerRecord) {
+        self.own = Some(record);
+    }
+
+    /// Who is in the slots of the view; one node may be in several.
+    pub(super) fn view(&self) -> impl Iterator<Item = &NodeId> {
+        self.view.nodes()
+    }
+
+    /// How many nodes are remembered.
+    pub(super) fn known(&self) -> usize {
+        self.book.len()
+    }
+
+    /// Samples drawn since the start.
+    pub(super) fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Takes records that a peer told of. Gives the nodes of which something new is known.
+    pub(super) fn learn(&mut self, now: Time, records: Vec<PeerRecord>, rng: &mut impl Rng) -> Vec<NodeId> {
+        let unix = self.unix + now.since_start().as_secs();
+        self.take(now, records, Some(unix), rng)
+    }
+
+    /// Takes records that this node has kept, however old, those to begin with first.
+    pub(super) fn restore(&mut self, records: Vec<PeerRecord>, rng: &mut impl Rng) {
+        self.stream.extend(records.iter().take(ANCHORS).map(|record| record.node));
+        self.take(Time::ZERO, records, None, rng);
+    }
+
+    fn take(&mut self, now: Time, records: Vec<PeerRecord>, unix: Option<u64>, rng: &mut impl Rng) -> Vec<NodeId> {
+        // What is within reach of the farthest that this node can be reached from.
+        let reach = self.own.iter().flat_map(|own| &own.addresses).map(|address| Place::of(address).reach()).max();
+        let (mut learned, mut news) = (Vec::new(), false);
+        for record in records {
+            let node = record.node;
+            if node == self.identity {
+                continue;
+            }
+            let Some(record) = fit(record, reach, unix) else { continue };
+            let (view, stream) = (&self.view, &self.stream);
+            let taken = self.book.take(now, record, |node| view.holds(node) || stream.contains(node), rng);
+            if taken == Taken::Node
+                && let Some(known) = self.book.get(&node)
+            {
+                self.view.offer(&node, &known.place);
+                news = true;
+            }
+            if taken != Taken::No {
+                learned.push(node);
+            }
+        }
+        if news && self.next_look.is_some() {
+            self.look_soon(now);
+        }
+        learned
+    }
+
+    /// What is known of a node.
+    pub(super) fn record(&self, peer: &NodeId) -> Option<&PeerRecord> {
+        self.book.get(peer).map(|known| &known.record)
+    }
+
+    /// Records for others: this node's own and those of random members of its view.
+    pub(super) fn choice(&self, rng: &mut impl Rng) -> BoundedVec<Record, MAX_RECORDS> {
+        let members: BTreeSet<&NodeId> = self.view.nodes().collect();
+        let own = self.own.as_ref().map(|own| own.envelope.clone());
+        let chosen = members.into_iter().sample(rng, MAX_RECORDS - 1);
+        let others = chosen.into_iter().filter_map(|node| self.record(node)).map(|record| record.envelope.clone());
+        let records: Vec<Record> = own.into_iter().chain(others).filter_map(Record::new).collect();
+        BoundedVec::new(records).unwrap_or_else(|_| unreachable!("one and at most MAX_RECORDS - 1"))
+    }
+
+    /// Whether one more incoming link is welcome.
+    pub(super) fn room(&self, now: Time, peers: &Peers) -> Room {
+        if peers.count(Direction::Incoming) < self.config.max_incoming {
+            return Room::Free;
+        }
+        links::to_evict(now, peers, &self.view).map_or(Room::None, Room::InPlaceOf)
+    }
+
+    /// A connection came up. Says whether it was made to probe.
+    pub(super) fn connected(&mut self, peer: &NodeId, direction: Direction) -> bool {
+        if direction == Direction::Incoming {
+            return false;
+        }
+        self.dialling.remove(peer);
+        self.bootstrap_failures = 0;
+        self.book.reached(peer);
+        self.probing.remove(peer)
+    }
+
+    /// A node could not be reached, or is of another network: it leaves the view, and is left alone for a while.
+    pub(super) fn failed(&mut self, now: Time, peer: Option<&NodeId>) {
+        match peer {
+            None => {
+                self.bootstrap_not_before = now + backoff(self.bootstrap_failures);
+                self.bootstrap_failures += 1;
+            }
+            Some(peer) => {
+                self.dialling.remove(peer);
+                self.probing.remove(peer);
+                self.book.back_off(now, peer, true);
+                self.view.forget(peer, self.book.alive());
+                if self.next_look.is_some() {
+                    self.look_soon(now);
+                }
+            }
+        }
+    }
+
+    /// A node does not want a link with this one now: it is left alone for a while.
+    pub(super) fn turned_away(&mut self, now: Time, peer: &NodeId) {
+        self.book.back_off(now, peer, false);
+    }
+
+    /// A link is gone, or as good as gone: looks for another at once.
+    pub(super) fn link_lost(&mut self, now: Time, peers: &Peers) {
+        if peers.ready().next().is_none() {
+            self.eager_until = now + EAGER_FOR;
+            self.next_exchange = now + EAGER_EXCHANGE;
+        }
+        self.look_soon(now);
+    }
+
+    /// What is due.
+    pub(super) fn timeout(
+        &mut self,
+        now: Time,
+        peers: &Peers,
+        banned: impl Fn(&NodeId) -> bool,
+        rng: &mut impl Rng,
+    ) -> Plan {
+        let mut plan = Plan::default();
+        if self.config.dials == 0 {
+            return plan;
+        }
+        if now >= self.next_exchange {
+            let gap = if now < self.eager_until { EAGER_EXCHANGE } else { EXCHANGE };
+            self.next_exchange = now + about(gap, rng);
+            plan.exchange = peers.ready().map(|(peer, _)| *peer).choose(rng);
+        }
+        if now >= self.next_renewal {
+            self.next_renewal = now + about(RENEW, rng);
+            plan.sample = self.renew();
+        }
+        let mut open = |peer: &NodeId, overlay: &Self| {
+            overlay.book.may_dial(now, peer)
+                && peers.get(peer).is_none()
+                && !overlay.dialling.contains_key(peer)
+                && !banned(peer)
+        };
+        if now >= self.next_probe {
+            self.next_probe = now + about(PROBE, rng);
+            if let Some(peer) = self.view.nodes().filter(|peer| open(peer, self)).choose(rng).copied() {
+                self.probing.insert(peer);
+                self.dial(now, peer, &mut plan);
+            }
+        }
+        if now >= self.next_rotation {
+            self.next_rotation = now + about(ROTATE, rng);
+            plan.anchors = links::oldest(peers, ANCHORS);
+            if peers.count(Direction::Outgoing) >= self.config.dials {
+                plan.rotate = links::to_rotate(now, peers, &plan.anchors, rng);
+            }
+        }
+        if self.next_look.is_some_and(|at| at <= now) {
+            self.look(now, peers, &mut open, &mut plan, rng);
+        }
+        plan
+    }
+
+    fn renew(&mut self) -> Option<NodeId> {
+        let sample = self.view.renew(self.book.alive())?;
+        self.samples += 1;
+        if self.stream.len() >= MAX_STREAM {
+            self.stream.pop_front();
+        }
+        self.stream.push_back(sample);
+        Some(sample)
+    }
+
+    /// Dials as many as are missing: samples first, then whoever is in the view; at first only such as belong to
+    /// networks that no outgoing link leads to yet.
+    fn look(
+        &mut self,
+        now: Time,
+        peers: &Peers,
+        open: &mut impl FnMut(&NodeId, &Self) -> bool,
+        plan: &mut Plan,
+        rng: &mut impl Rng,
+    ) {
+        let outgoing = peers.count(Direction::Outgoing);
+        self.next_look = (outgoing < self.config.dials).then(|| now + self.look_wait);
+        let overdue: Vec<NodeId> =
+            self.dialling.iter().filter(|(_, at)| now - **at >= MAX_DIAL_TIME).map(|(peer, _)| *peer).collect();
+        for peer in overdue {
+            self.dialling.remove(&peer);
+            self.probing.remove(&peer);
+        }
+        let awaited =
+            self.dialling.iter().filter(|(peer, at)| now - **at < SLOW_DIAL && !self.probing.contains(*peer)).count();
+        let mut missing = self.config.dials.saturating_sub(outgoing + awaited);
+        if missing == 0 {
+            return;
+        }
+        let mut members: Vec<NodeId> = self.view.nodes().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        members.shuffle(rng);
+        let candidates: Vec<NodeId> = self.stream.iter().copied().chain(members).collect();
+        let mut owners: BTreeSet<Vec<u8>> = peers
+            .iter()
+            .filter(|(_, link)| link.direction == Direction::Outgoing)
+            .filter_map(|(_, link)| link.place.owner().map(<[u8]>::to_vec))
+            .collect();
+        for diverse in [true, false] {
+            for peer in &candidates {
+                if missing == 0 {
+                    break;
+                }
+                let owner = self.book.get(peer).and_then(|known| known.place.owner()).map(<[u8]>::to_vec);
+                if open(peer, self) && !(diverse && owner.as_ref().is_some_and(|owner| owners.contains(owner))) {
+                    owners.extend(owner);
+                    missing -= 1;
+                    self.dial(now, *peer, plan);
+                }
+            }
+        }
+        let dialled = |peer: &NodeId| self.dialling.contains_key(peer);
+        self.stream.retain(|peer| !dialled(peer) && peers.get(peer).is_none());
+        if missing > 0 {
+            plan.exchange = plan.exchange.or_else(|| peers.ready().map(|(peer, _)| *peer).choose(rng));
+            if outgoing == 0
+                && self.dialling.is_empty()
+                && now >= self.bootstrap_not_before
+                && let Some(address) = self.config.bootstrap.choose(rng)
+            {
+                self.bootstrap_not_before = now + FIRST_BACKOFF;
+                plan.dial.push(Candidate { peer: None, addresses: vec![address.clone()] });
+            }
+        }
+        self.look_wait = if plan.dial.is_empty() { (self.look_wait * 2).min(MAX_LOOK_WAIT) } else { SEEK_EVERY };
+    }
+
+    fn dial(&mut self, now: Time, peer: NodeId, plan: &mut Plan) {
+        if let Some(known) = self.book.get(&peer) {
+            plan.dial.push(Candidate { peer: Some(peer), addresses: known.record.addresses.clone() });
+            self.dialling.insert(peer, now);
+        }
+    }
+
+    /// When [`Self::timeout`] next has work.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let regular = [self.next_exchange, self.next_probe, self.next_renewal, self.next_rotation];
+        (self.config.dials > 0).then(|| regular.into_iter().chain(self.next_look).min()).flatten()
+    }
+
+    fn look_soon(&mut self, now: Time) {
+        self.look_wait = SEEK_EVERY;
+        self.next_look = Some(self.next_look.map_or(now, |look| look.min(now)));
+    }
+}
+
+/// From half of a time to one and a half, so that nodes that started together do not act together.
+fn about(gap: Duration, rng: &mut impl Rng) -> Duration {
+    gap.mul_f64(rng.random_range(0.5..1.5))
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    fn node(i: u16) -> NodeId {
+        let mut id = [0; 32];
+        id[..2].copy_from_slice(&i.to_be_bytes());
+        NodeId(id)
+    }
+
+    fn record(i: u16, seq: u64) -> PeerRecord {
+        let addresses = vec![Address(vec![4, 50 + (i >> 4) as u8, i as u8 % 16, 1, 1, 6, 0, 1].into())];
+        PeerRecord { node: node(i), seq, addresses, envelope: vec![i as u8; 100].into() }
+    }
+
+    fn overlay(dials: usize) -> (Overlay, ChaCha8Rng) {
+        let config = OverlayConfig { dials, bootstrap: vec![Address(vec![9].into())], ..Default::default() };
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        (Overlay::new(config, node(0), 0, &mut rng), rng)
+    }
+
+    fn link(peers: &mut Peers, i: u16, direction: Direction) {
+        peers.insert(Time::ZERO, node(i), direction, Place::default());
+        peers.get_mut(&node(i)).unwrap().ready = true;
+    }
+
+    #[test]
+    fn bootstraps_then_dials_what_it_learned() {
+        let (mut overlay, mut rng) = overlay(8);
+        let mut peers = Peers::default();
+        let plan = overlay.timeout(Time::ZERO, &peers, |_| false, &mut rng);
+        assert_eq!(plan.dial, [Candidate { peer: None, addresses: vec![Address(vec![9].into())] }]);
+        link(&mut peers, 1, Direction::Outgoing);
+        overlay.connected(&node(1), Direction::Outgoing);
+        overlay.learn(Time::ZERO, (0..20).map(|i| record(i, 1)).collect(), &mut rng);
+        let plan = overlay.timeout(Time::ZERO, &peers, |peer| *peer == node(5), &mut rng);
+        assert_eq!(plan.dial.len(), 7);
+        let dialled: Vec<_> = plan.dial.iter().filter_map(|candidate| candidate.peer).collect();
+        for never in [0, 1, 5] {
+            assert!(!dialled.contains(&node(never)), "itself, a neighbour, a banned node");
+        }
+        let later = Time::ZERO + Duration::from_millis(500);
+        assert_eq!(overlay.timeout(later, &peers, |_| false, &mut rng).dial, [], "all under way");
+        overlay.failed(later, Some(&dialled[0]));
+        assert!(!overlay.view().any(|peer| *peer == dialled[0]), "who cannot be reached is not passed on");
+        let plan = overlay.timeout(later, &peers, |_| false, &mut rng);
+        assert_eq!(plan.dial.len(), 1);
+        assert_ne!(plan.dial[0].peer, Some(dialled[0]), "backs off");
+        let plan = overlay.timeout(later + SLOW_DIAL, &peers, |_| false, &mut rng);
+        assert!(!plan.dial.is_empty(), "the slow are not waited for");
+    }
+
+    #[test]
+    fn outgoing_links_lead_to_different_networks_if_they_can() {
+        let (mut overlay, mut rng) = overlay(8);
+        // 100 in one /16, and eight in others.
+        let crowd = (1..=100).map(|i| PeerRecord { addresses: record(1, 1).addresses, ..record(i, 1) });
+        overlay.learn(Time::ZERO, crowd.chain((200..208).map(|i| record(i, 1))).collect(), &mut rng);
+        let plan = overlay.timeout(Time::ZERO, &Peers::default(), |_| false, &mut rng);
+        let dialled = plan.dial.iter().filter_map(|candidate| candidate.peer);
+        assert!(dialled.filter(|peer| *peer <= node(100)).count() <= 1);
+        assert_eq!(plan.dial.len(), 8);
+    }
+
+    #[test]
+    fn without_dials_it_looks_for_nobody() {
+        let (mut overlay, mut rng) = overlay(0);
+        let mut peers = Peers::default();
+        overlay.learn(Time::ZERO, (0..20).map(|i| record(i, 1)).collect(), &mut rng);
+        for direction in [Direction::Incoming, Direction::Outgoing] {
+            let late = Time::ZERO + Duration::from_secs(3600);
+            assert_eq!(overlay.timeout(late, &peers, |_| false, &mut rng), Plan::default());
+            assert_eq!(overlay.deadline(), None, "and is not called for nothing");
+            link(&mut peers, direction as u16 + 1, direction);
+            overlay.connected(&node(direction as u16 + 1), direction);
+            overlay.link_lost(Time::ZERO, &peers);
+        }
+        assert_eq!(overlay.room(Time::ZERO, &peers), Room::Free);
+        assert_eq!(overlay.choice(&mut rng).len(), MAX_RECORDS - 1, "others are told of those it knows");
+        overlay.set_own(record(0, 1));
+        assert_eq!(overlay.choice(&mut rng).len(), MAX_RECORDS);
+    }
+
+    #[test]
+    fn regular_work_is_done_and_anchors_come_first_after_a_restart() {
+        let (mut overlay, mut rng) = overlay(2);
+        overlay.restore((1..100).map(|i| record(i, 1)).collect(), &mut rng);
+        let mut peers = Peers::default();
+        let plan = overlay.timeout(Time::ZERO, &peers, |_| false, &mut rng);
+        let dialled: Vec<_> = plan.dial.iter().filter_map(|candidate| candidate.peer).collect();
+        assert_eq!(dialled, [node(1), node(2)]);
+        for i in [1, 2] {
+            link(&mut peers, i, Direction::Outgoing);
+            assert!(!overlay.connected(&node(i), Direction::Outgoing), "no probe");
+        }
+        let (mut exchanges, mut probes, mut rotated) = (0, 0, 0);
+        let mut now = Time::ZERO;
+        while now < Time::ZERO + Duration::from_secs(3600) {
+            now = overlay.deadline().unwrap();
+            let plan = overlay.timeout(now, &peers, |_| false, &mut rng);
+            assert!(overlay.deadline().unwrap() > now);
+            exchanges += usize::from(plan.exchange.is_some());
+            for probed in plan.dial.iter().filter_map(|candidate| candidate.peer) {
+                assert!(overlay.connected(&probed, Direction::Outgoing));
+                probes += 1;
+            }
+            rotated += usize::from(plan.rotate.is_some());
+            assert!(plan.anchors.is_empty() || plan.anchors == [node(1), node(2)]);
+        }
+        assert!((350..500).contains(&exchanges), "{exchanges}");
+        assert!((90..150).contains(&probes), "{probes}");
+        assert_eq!(rotated, 0, "both are anchors");
+        assert!((300..420).contains(&overlay.samples()), "{}", overlay.samples());
+        assert_eq!(overlay.stream.len(), MAX_STREAM);
+    }
+}
