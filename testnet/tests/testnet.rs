@@ -518,3 +518,74 @@ fn a_testnet_cut_in_two_relays_in_both_parts_and_is_joined_again() {
     assert_eq!(cut.wait().unwrap().code(), Some(130));
     assert!(!file.exists(), "whoever is interrupted joins what it cut");
 }
+
+/// The answer of `status --json`.
+fn status(dir: &Path) -> Value {
+    let output = run(dir, &["status", "--json"]);
+    assert_code(&output, 0);
+    json(&output)
+}
+
+/// Counts of all nodes that run: how often the others were taken for dead.
+fn suspicions(status: &Value, manifest: &Value) -> u64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let alive = status["nodes"].as_array().unwrap().iter().zip(manifest["nodes"].as_array().unwrap());
+    alive
+        .filter(|(node, _)| node["links"].is_u64())
+        .map(|(_, entry)| {
+            let client = rpc::connect(entry["rpc"].as_str().unwrap(), None).unwrap();
+            runtime.block_on(client.node_counters()).unwrap()["starling_suspected_total"]
+        })
+        .sum()
+}
+
+#[test]
+fn a_halted_node_is_noticed_and_taken_back_and_a_killed_half_leaves_one_network() {
+    let dir = TempDir::new().unwrap();
+    let up = ["up", "--nodes", "10", "--dials", "3", "--block-interval", "none", "--detach"];
+    assert_code(&run(dir.path(), &up), 0);
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(dir.path().join("testnet-data/default/manifest.json")).unwrap()).unwrap();
+    assert_eq!(status(dir.path())["overlay"]["components"], serde_json::json!([10]));
+    let before = suspicions(&status(dir.path()), &manifest);
+    assert_code(&run(dir.path(), &["stop", "4"]), 0);
+    // It does not answer: its neighbours' counts are asked for at their own addresses.
+    let others: Vec<String> = manifest["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| *i != 4)
+        .map(|(_, node)| node["rpc"].as_str().unwrap().to_owned())
+        .collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let halted = manifest["nodes"][4]["id"].as_str().unwrap().to_owned();
+    let ready_links_to_it = || {
+        others
+            .iter()
+            .filter(|url| {
+                let peers = runtime.block_on(rpc::connect(url, None).unwrap().net_peers()).unwrap();
+                peers.iter().any(|peer| peer.ready && serde_json::json!(peer.id) == halted.as_str())
+            })
+            .count()
+    };
+    let since = Instant::now();
+    wait_for("its neighbours to notice", || (ready_links_to_it() == 0).then_some(()));
+    assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
+    assert_code(&run(dir.path(), &["cont", "4"]), 0);
+    wait_for("the halted node to be back", || {
+        (status(dir.path())["overlay"]["components"] == serde_json::json!([10])).then_some(())
+    });
+    assert!(suspicions(&status(dir.path()), &manifest) > before);
+    // The first one, which all others found each other by, is among those that are killed.
+    assert_code(&run(dir.path(), &["kill", "--half"]), 0);
+    let since = Instant::now();
+    wait_for("the rest to be one network", || {
+        (status(dir.path())["overlay"]["components"] == serde_json::json!([5])).then_some(())
+    });
+    assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
+    assert_code(&run(dir.path(), &["kill", "0"]), 2);
+    assert_code(&run(dir.path(), &["down"]), 0);
+    fs::remove_dir(dir.path().join("testnet-data")).unwrap();
+    assert_nothing_left(&dir);
+}

@@ -54,7 +54,19 @@ pub(super) async fn run(command: Command, output: Output) -> Result<(), Failure>
             let peers = client.http().net_peers().await.map_err(|error| client.failure(error))?;
             let peers = Peers { peers };
             output.result("starling.peers/1", &peers, || {
-                let titles = ["peer id", "direction", "ready", "rtt ms", "score", "brought first", "age s"];
+                let titles = [
+                    "peer id",
+                    "direction",
+                    "ready",
+                    "network",
+                    "rtt ms",
+                    "phi",
+                    "score",
+                    "brought first",
+                    "KiB in",
+                    "KiB out",
+                    "age s",
+                ];
                 table(titles, peers.peers.iter().map(row))
             })
         }
@@ -71,14 +83,18 @@ pub(super) async fn run(command: Command, output: Output) -> Result<(), Failure>
     }
 }
 
-fn row(peer: &PeerView) -> [String; 7] {
+fn row(peer: &PeerView) -> [String; 11] {
     [
         peer.peer_id.clone(),
         peer.direction.clone(),
         if peer.ready { "yes" } else { "no" }.to_owned(),
+        peer.network.clone(),
         peer.rtt_ms.map_or_else(|| "-".to_owned(), |rtt| format!("{rtt:.1}")),
+        format!("{:.1}", peer.phi),
         format!("{:.1}", peer.score),
         peer.first_deliveries.to_string(),
+        (peer.bytes_in / 1024).to_string(),
+        (peer.bytes_out / 1024).to_string(),
         format!("{:.0}", peer.age_s),
     ]
 }

@@ -647,11 +647,10 @@ impl Engine {
     }
 
     fn peer_records(&mut self, now: Time, peer: NodeId, records: Vec<PeerRecord>, bad: usize) {
-        let Some(link) = self.peers.get_mut(&peer) else { return };
-        if link.closing {
-            return;
-        }
-        if !link.ready && !link.probe {
+        let banned = self.scores.is_banned(&peer);
+        let Some(link) = self.peers.get_mut(&peer).filter(|_| !banned) else { return };
+        // Whoever is turned away has told of itself meanwhile.
+        if !link.ready && !link.probe && !link.closing {
             return self.blame(now, peer, Blame::Violation("peer records before hello"));
         }
         let asked = link.peers_asked > 0;

@@ -264,6 +264,18 @@ pub struct PeerView {
     pub first_deliveries: u64,
     /// Seconds since the connection came up.
     pub age_s: f64,
+    /// The network it is in: a /16 of IPv4 or a /32 of IPv6.
+    #[serde(default)]
+    pub network: String,
+    /// How unlikely its present silence is, as a negative power of ten: from 8 on it is taken for dead.
+    #[serde(default)]
+    pub phi: f64,
+    /// Bytes of messages that came from it.
+    #[serde(default)]
+    pub bytes_in: u64,
+    /// Bytes of messages that went to it.
+    #[serde(default)]
+    pub bytes_out: u64,
 }
 
 /// Answer to `node_info`.

@@ -135,6 +135,10 @@ fn of_state(state: &impl State, now: Time) -> Vec<Metric> {
             stats.wrong_network,
         ),
         Metric::counter("starling_turned_away", "Peers turned away because there were enough links", stats.turned_away),
+        Metric::counter("starling_evicted", "Incoming links given up for newcomers", stats.evicted),
+        Metric::counter("starling_rotated", "Outgoing links given up for others", stats.rotated),
+        Metric::counter("starling_suspected", "Times a neighbour was taken for dead", stats.suspected),
+        Metric::counter("starling_revived", "Times one that was taken for dead was heard again", stats.revived),
         Metric::counter("starling_banned", "Bans", stats.banned),
         Metric {
             name: "starling_pool_transactions",

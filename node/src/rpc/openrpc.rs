@@ -243,6 +243,7 @@ fn schemas() -> Value {
             "id": id(), "peer_id": text(), "direction": {"enum": ["outgoing", "incoming"]},
             "ready": {"type": "boolean"}, "rtt_ms": {"type": ["number", "null"]}, "score": float(),
             "first_deliveries": number(), "age_s": float(),
+            "network": text(), "phi": float(), "bytes_in": number(), "bytes_out": number(),
         }), &[]),
         "Node": object(json!({
             "version": text(), "protocol": number(), "id": id(), "peer_id": text(), "addresses": list(text()),
@@ -439,6 +440,10 @@ mod tests {
                 rtt_ms: None,
                 score: 0.0,
                 first_deliveries: 0,
+                network: String::new(),
+                phi: 0.0,
+                bytes_in: 0,
+                bytes_out: 0,
                 age_s: 0.0,
             },
         );

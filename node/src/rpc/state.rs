@@ -38,7 +38,7 @@ pub trait State: 'static {
 }
 
 /// A neighbour as it is told.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Neighbour {
     /// Who it is.
     pub id: NodeId,
@@ -54,6 +54,12 @@ pub struct Neighbour {
     pub first_deliveries: u64,
     /// When the connection came up.
     pub since: Time,
+    /// The network it is in, for people; empty if that is not told.
+    pub network: String,
+    /// How unlikely its silence is, as a negative power of ten; 0 if that is not reckoned.
+    pub phi: f64,
+    /// Bytes of messages from and to it; 0 if they are not counted.
+    pub bytes: (u64, u64),
 }
 
 impl State for Engine {
@@ -88,6 +94,9 @@ impl State for Engine {
             score: self.score(now, id),
             first_deliveries: link.first_deliveries(),
             since: link.since(),
+            network: link.network(),
+            phi: link.phi(now),
+            bytes: link.bytes(),
         };
         self.links().map(neighbour).collect()
     }

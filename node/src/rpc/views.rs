@@ -31,6 +31,10 @@ pub(super) fn peer_view(neighbour: &Neighbour, now: Time) -> PeerView {
         score: neighbour.score,
         first_deliveries: neighbour.first_deliveries,
         age_s: (now - neighbour.since).as_secs_f64(),
+        network: neighbour.network.clone(),
+        phi: (neighbour.phi * 100.0).round() / 100.0,
+        bytes_in: neighbour.bytes.0,
+        bytes_out: neighbour.bytes.1,
     }
 }
 

@@ -328,6 +328,9 @@ impl State for Node {
             score: 0.0,
             first_deliveries: link.first_deliveries,
             since: link.since,
+            network: String::new(),
+            phi: 0.0,
+            bytes: (0, 0),
         };
         self.links.iter().map(neighbour).collect()
     }

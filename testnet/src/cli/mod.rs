@@ -12,9 +12,11 @@ mod measure;
 mod node;
 mod options;
 mod output;
+mod overlay;
 mod partition;
 mod report;
 mod saturate;
+mod signal;
 mod sim;
 mod status;
 mod up;
@@ -25,7 +27,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use starling_node::cli::{Failure, Kind};
 
-use crate::launch::Relay;
+use crate::launch::{Relay, Signal};
 
 /// Testnets of real nodes on this machine: bring them up, load them, measure them.
 #[derive(Debug, Parser)]
@@ -59,6 +61,12 @@ enum Command {
     Partition(partition::Options),
     /// Join the parts of a testnet again
     Heal(partition::HealOptions),
+    /// Kill nodes at once
+    Kill(signal::Options),
+    /// Halt nodes, as though they hung
+    Stop(signal::Options),
+    /// Let halted nodes go on
+    Cont(signal::Options),
     /// Print the log of a node
     Logs(logs::Options),
     /// Put transactions into a testnet
@@ -71,6 +79,8 @@ enum Command {
     Report(report::Options),
     /// Simulate thousands of nodes, and other relays beside Starling's
     Sim(Box<sim::Options>),
+    /// Simulate nodes that find each other by themselves, come and go, or are attacked
+    Overlay(Box<overlay::Options>),
 }
 
 /// Runs the program. `args` starts with the program's name.
@@ -105,12 +115,16 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Status(options) => block_on(status::run(options)),
         Command::Partition(options) => block_on(partition::run(options)),
         Command::Heal(options) => partition::heal(&options),
+        Command::Kill(options) => signal::run(&options, Signal::KILL),
+        Command::Stop(options) => signal::run(&options, Signal::STOP),
+        Command::Cont(options) => signal::run(&options, Signal::CONT),
         Command::Logs(options) => block_on(logs::run(options)),
         Command::Load(options) => block_on(load::run(options)),
         Command::Measure(options) => block_on(measure::run(options)),
         Command::Compare(options) => block_on(compare::run(options)),
         Command::Report(options) => report::run(&options),
         Command::Sim(options) => sim::run(&options),
+        Command::Overlay(options) => overlay::run(&options),
     }
 }
 

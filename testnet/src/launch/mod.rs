@@ -7,6 +7,8 @@ mod process;
 mod spec;
 mod testnet;
 
+pub(crate) use rustix::process::Signal;
+
 pub(crate) use self::{
     links::links_of,
     manifest::{Manifest, NodeEntry},

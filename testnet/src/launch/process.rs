@@ -102,7 +102,8 @@ impl Processes {
         self.process(node).map(sysinfo::Process::memory)
     }
 
-    fn signal(&self, node: &NodeEntry, signal: Signal) -> io::Result<()> {
+    /// Sends a signal to a node's process; one that is no more is passed over.
+    pub(crate) fn signal(&self, node: &NodeEntry, signal: Signal) -> io::Result<()> {
         let pid = i32::try_from(node.pid).ok().and_then(Pid::from_raw);
         let (Some(pid), true) = (pid, self.is_alive(node)) else { return Ok(()) };
         match kill_process(pid, signal) {

@@ -5,11 +5,13 @@
 mod distance;
 pub(crate) mod link;
 mod regions;
+mod shape;
 mod topology;
 
 pub(crate) use self::{
     distance::{Distances, UNREACHABLE},
     link::{Lane, Rate},
     regions::{Place, Regions},
+    shape::Shape,
     topology::{Arc, MAX_DEGREE, Topology},
 };

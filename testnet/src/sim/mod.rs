@@ -12,6 +12,7 @@ mod event;
 mod faults;
 mod figures;
 mod hostile;
+pub(crate) mod overlay;
 mod plot;
 mod queue;
 mod recorder;
