@@ -84,7 +84,7 @@ impl Node {
         let neighbours: Vec<_> = (1..=LINKS).map(|i| key(TXS + i).node()).collect();
         let mut node = Self { engine, neighbours, now: Time::ZERO };
         for peer in node.neighbours.clone() {
-            node.handle(Input::Connected { peer, direction: Direction::Incoming });
+            node.handle(Input::Connected { peer, direction: Direction::Incoming, address: None });
             node.handle(Input::Message { peer, message: Message::Hello(hello) });
         }
         node

@@ -9,21 +9,22 @@ use std::time::Duration;
 
 use super::time::Time;
 
-/// How often links are looked at. Shorter notices sooner and wakes the node up for nothing more often.
-pub(super) const ROUND: Duration = Duration::from_millis(500);
+/// How often links are looked at. It is in no hurry: where signs of life come in, it waits for one rather than wake the
+/// node up, at most [`super::LEISURE`] long.
+pub(super) const ROUND: Duration = Duration::from_millis(250);
 
-/// A link that has carried nothing for so long at the end of a round gets a sign of life: with [`ROUND`] there is at most
-/// 1.2 s between two.
-const QUIET: Duration = Duration::from_millis(700);
+/// A link that has carried nothing for so long at the end of a round gets a sign of life: with [`ROUND`] and
+/// [`super::LEISURE`] there is at most 1.25 s between two. Each costs both ends a packet, and the other a wake-up.
+const QUIET: Duration = Duration::from_millis(900);
 
-/// φ from which on a neighbour counts as dead. With regular signs of life that is after 2.4 s of silence.
+/// φ from which on a neighbour counts as dead. With regular signs of life that is after 2.5 s of silence.
 const SUSPECT: f64 = 8.0;
 
 /// How long a suspect may take to be heard again before its link is closed.
 pub(super) const GIVE_UP: Duration = Duration::from_secs(10);
 
 /// Least mean, in seconds: the longest time between two signs of life that is in order.
-const LEAST_MEAN: f64 = 1.2;
+const LEAST_MEAN: f64 = 1.25;
 /// Least deviation, in seconds: what the network and busy machines may add.
 const LEAST_DEVIATION: f64 = 0.22;
 /// Longest gap taken into account, in seconds: bounds how long the dead can go unnoticed, to about 9 s.
@@ -109,13 +110,13 @@ mod tests {
     /// A pulse that is heard every so many milliseconds for a minute; the last time at the returned one.
     fn regular(every: u64) -> (Pulse, u64) {
         let mut pulse = Pulse::new(at(0));
-        let mut round = 500;
+        let mut round = 250;
         let mut now = 0;
         while now < 60_000 {
             now += every;
             while round < now {
                 pulse.end_round();
-                round += 500;
+                round += 250;
             }
             pulse.heard(at(now));
         }
@@ -124,10 +125,10 @@ mod tests {
 
     #[test]
     fn silence_is_noticed_within_three_seconds_whatever_the_traffic() {
-        for every in [1, 100, 700, 1200] {
+        for every in [1, 100, 900, 1250] {
             let (pulse, last) = regular(every);
             assert!(!pulse.is_suspect(at(last + 2_000)), "every {every} ms");
-            assert!(pulse.is_suspect(at(last + 2_500)), "every {every} ms: {}", pulse.phi(at(last + 2_500)));
+            assert!(pulse.is_suspect(at(last + 2_550)), "every {every} ms: {}", pulse.phi(at(last + 2_550)));
         }
     }
 
@@ -150,8 +151,8 @@ mod tests {
     #[test]
     fn signs_of_life_are_due_on_quiet_links_only() {
         let mut pulse = Pulse::new(at(0));
-        assert!(!pulse.is_quiet(at(600)) && pulse.is_quiet(at(700)));
-        pulse.sent(at(650));
-        assert!(!pulse.is_quiet(at(700)));
+        assert!(!pulse.is_quiet(at(800)) && pulse.is_quiet(at(900)));
+        pulse.sent(at(850));
+        assert!(!pulse.is_quiet(at(900)));
     }
 }

@@ -24,6 +24,7 @@ use super::{
     handler::{FromHandler, Handler, Received},
     identity,
     outbox::{Outbox, Queued},
+    records::Records,
 };
 use crate::engine::{Address, Direction};
 
@@ -53,6 +54,7 @@ struct Connection {
 pub(super) struct Behaviour {
     local: NodeId,
     counters: Arc<Counters>,
+    records: Arc<Records>,
     connections: HashMap<NodeId, Connection>,
     /// The peer of each connection in use: what comes in is looked up by connection, as making a node id out of a peer id
     /// takes microseconds of arithmetic on the curve.
@@ -68,6 +70,7 @@ impl Behaviour {
         Self {
             local,
             counters,
+            records: Arc::new(Records::new()),
             connections: HashMap::new(),
             peers: HashMap::new(),
             fresh: HashMap::new(),
@@ -116,7 +119,7 @@ impl Behaviour {
         identity::node_id(&peer).map_err(ConnectionDenied::new)?;
         let outbox = Outbox::new(self.counters.clone());
         self.fresh.insert(id, outbox.clone());
-        Ok(Handler::new(outbox, self.counters.clone()))
+        Ok(Handler::new(outbox, self.counters.clone(), self.records.clone()))
     }
 
     fn established(&mut self, peer: NodeId, id: ConnectionId, direction: Direction, address: Address) {

@@ -19,8 +19,8 @@ use starling_wire::{DecodeError, FrameDecoder, Message};
 
 use super::{
     counters::{Counters, Flow},
-    identity,
     outbox::Outbox,
+    records::Records,
 };
 use crate::engine::PeerRecord;
 
@@ -76,6 +76,7 @@ enum Stage {
 pub(super) struct Handler {
     outbox: Outbox,
     counters: Arc<Counters>,
+    records: Arc<Records>,
     outgoing: Outgoing,
     incoming: Option<Stream>,
     /// The peer opened its one stream already.
@@ -89,10 +90,11 @@ pub(super) struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(outbox: Outbox, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(outbox: Outbox, counters: Arc<Counters>, records: Arc<Records>) -> Self {
         Self {
             outbox,
             counters,
+            records,
             outgoing: Outgoing::Unasked,
             incoming: None,
             incoming_seen: false,
@@ -175,7 +177,7 @@ impl Handler {
                     self.counters.frame(Flow::In, message.kind(), bytes);
                     self.received.push(match message {
                         Message::Peers(sent) => {
-                            let records: Vec<_> = sent.iter().filter_map(identity::check_record).collect();
+                            let records: Vec<_> = sent.iter().filter_map(|record| self.records.check(record)).collect();
                             let bad = sent.len() - records.len();
                             Received::Records { records, bad }
                         }

@@ -60,7 +60,8 @@ pub(crate) fn sign_record(keypair: &Keypair, addresses: Vec<Multiaddr>) -> Optio
 pub(crate) fn check_record(record: &Record) -> Option<PeerRecord> {
     let envelope = SignedEnvelope::from_protobuf_encoding(record.envelope()).ok()?;
     let signed = SignedRecord::from_signed_envelope_interop(envelope).ok()?;
-    to_record(&signed, record.envelope().clone())
+    // A copy: what came is part of a longer message, which would be kept with it.
+    to_record(&signed, Bytes::copy_from_slice(record.envelope()))
 }
 
 fn to_record(record: &SignedRecord, envelope: Bytes) -> Option<PeerRecord> {

@@ -8,6 +8,7 @@ mod handle;
 mod handler;
 mod identity;
 mod outbox;
+mod records;
 mod trace;
 mod transport;
 mod verify;

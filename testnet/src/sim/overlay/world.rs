@@ -34,6 +34,11 @@ const UNIX: u64 = 1_700_000_000;
 /// are drawn network by network.
 const WIDE_NETWORKS: usize = 200;
 
+/// The /8 networks in which no address is private or means something to its own machine only.
+fn public_networks() -> impl Iterator<Item = u8> {
+    (1..224).filter(|first| ![10, 100, 127, 169, 172, 192].contains(first))
+}
+
 /// One node.
 pub(super) struct Node {
     pub(super) id: NodeId,
@@ -176,7 +181,10 @@ impl<'a> World<'a> {
         let (wide, narrow) = (number % networks, number / networks);
         let ip = match crowded {
             true => [250, 1, (number >> 8) as u8, number as u8],
-            false => [11 + wide as u8, narrow as u8, (narrow >> 8) as u8, 1],
+            false => {
+                let first = public_networks().nth(wide).unwrap_or_else(|| unreachable!("there are more than 200"));
+                [first, narrow as u8, (narrow >> 8) as u8, 1]
+            }
         };
         let address = Address([&[4][..], &ip, &[6, 0x0f, 0xa1]].concat().into());
         let seq = UNIX + self.now / 1_000_000;
