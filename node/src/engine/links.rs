@@ -238,7 +238,7 @@ impl Engine {
             self.event(Event::Suspected { peer });
         }
         for peer in given_up {
-            self.overlay.failed(now, Some(&peer));
+            self.overlay.given_up(now, &peer, &mut self.rng);
             self.close(peer, None);
         }
     }

@@ -2,13 +2,15 @@
 //!
 //! A node keeps a [`view`] of the network, a random sample that nobody can fill, and exchanges parts of it with its
 //! neighbours and with others that it probes. It dials samples out of the view until it has opened as many links as it
-//! should, replaces one of little use now and then ([`links`]), and remembers who could not be reached ([`book`]).
+//! should, replaces one of little use now and then ([`links`]), remembers who could not be reached ([`book`]), and tries
+//! those again that were neighbours ([`lost`]).
 //! Bootstrap addresses are used only while it has no outgoing link and knows nobody else to dial, and twice more soon after:
 //! had it been told of an attacker's nodes only, nobody else would ever hear of it. A node that should open
 //! none keeps its view for others, and dials, probes and asks nobody.
 
 mod book;
 mod links;
+mod lost;
 mod place;
 mod view;
 
@@ -26,6 +28,7 @@ use starling_wire::{BoundedVec, NodeId, Record, limits::MAX_RECORDS};
 pub(super) use self::place::Place;
 use self::{
     book::{Book, FIRST_BACKOFF, Taken, backoff, fit},
+    lost::Lost,
     view::View,
 };
 use super::{
@@ -133,6 +136,7 @@ pub(super) struct Overlay {
     dialling: BTreeMap<NodeId, Time>,
     /// Those of them that are probes.
     probing: BTreeSet<NodeId>,
+    lost: Lost,
     bootstrap_failures: u32,
     bootstrap_not_before: Time,
     eager_until: Time,
@@ -163,6 +167,7 @@ impl Overlay {
             samples: 0,
             dialling: BTreeMap::new(),
             probing: BTreeSet::new(),
+            lost: Lost::default(),
             bootstrap_failures: 0,
             bootstrap_not_before: Time::ZERO,
             eager_until: Time::ZERO + EAGER_FOR,
@@ -264,6 +269,7 @@ impl Overlay {
 
     /// A connection came up. Says whether it was made to probe.
     pub(super) fn connected(&mut self, peer: &NodeId, direction: Direction) -> bool {
+        self.lost.remove(peer);
         if direction == Direction::Incoming {
             return false;
         }
@@ -290,6 +296,12 @@ impl Overlay {
                 }
             }
         }
+    }
+
+    /// A neighbour has been silent for too long: it counts as one that could not be reached, and is tried again.
+    pub(super) fn given_up(&mut self, now: Time, peer: &NodeId, rng: &mut impl Rng) {
+        self.failed(now, Some(peer));
+        self.lost.add(now, *peer, rng);
     }
 
     /// A node does not want a link with this one now: it is left alone for a while.
@@ -339,6 +351,10 @@ impl Overlay {
                 self.probing.insert(peer);
                 self.dial(now, peer, &mut plan);
             }
+        }
+        let absent = |peer: &NodeId| peers.get(peer).is_none() && !self.dialling.contains_key(peer) && !banned(peer);
+        if let Some(peer) = self.lost.draw(now, absent, rng) {
+            self.dial(now, peer, &mut plan);
         }
         if now >= self.next_rotation {
             self.rotate(now, peers, &mut plan, rng);
@@ -457,7 +473,9 @@ impl Overlay {
     pub(super) fn deadline(&self) -> Option<Time> {
         let regular = [self.next_exchange, self.next_probe, self.next_renewal, self.next_rotation];
         (self.config.dials > 0)
-            .then(|| regular.into_iter().chain(self.next_look).chain(self.second_thought).min())
+            .then(|| {
+                regular.into_iter().chain(self.next_look).chain(self.second_thought).chain(self.lost.deadline()).min()
+            })
             .flatten()
     }
 
