@@ -16,6 +16,7 @@ mod keys;
 pub mod limits;
 mod message;
 mod signature;
+pub mod sketch;
 mod tx;
 
 pub use block::{Block, BlockHeader, SignedBlock, VerifiedBlock};

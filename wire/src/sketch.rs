@@ -1,0 +1,438 @@
+//! Set differences at a cost that depends on the difference alone: a rateless invertible Bloom lookup table.
+//!
+//! Source: Yang, Gilad, Alizadeh, "Practical Rateless Set Reconciliation" (SIGCOMM 2024). Each id of a set is mixed into
+//! coded [`Symbol`]s 0, 1, 2, …, into the first always and into symbol `i` with probability 1/(1 + i/2). Symbols of two
+//! sets, subtracted from each other, are those of their difference; one in which a single id is left gives it away, and
+//! taken out of all others leaves more such symbols. Some 1.35 symbols for each differing id are enough for many, 1.7 for
+//! few. Which symbols an id is mixed into depends on a salt drawn for each comparison, so that nobody can prepare ids
+//! that do not come apart.
+//!
+//! All arithmetic is on integers and on correctly rounded binary64 numbers, so that every machine makes the same symbols.
+
+use std::collections::BTreeSet;
+
+use bincode::{Decode, Encode};
+use siphasher::sip::SipHasher24;
+
+use crate::ids::ShortId;
+
+/// The second half of the key that salts are completed with.
+const SALT_KEY: u64 = u64::from_le_bytes(*b"starling");
+
+/// What is mixed into one position of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub struct Symbol {
+    /// Exclusive or of the ids.
+    pub sum: [u8; 8],
+    /// Exclusive or of the upper halves of their salted hashes.
+    pub check: u32,
+    /// How many there are, modulo 256.
+    pub count: u8,
+}
+
+impl Symbol {
+    /// Bytes of an encoded symbol.
+    pub const BYTES: usize = 13;
+
+    fn mix(&mut self, id: ShortId, hash: u64, count: u8) {
+        self.sum.iter_mut().zip(id.0).for_each(|(sum, byte)| *sum ^= byte);
+        self.check ^= check(hash);
+        self.count = self.count.wrapping_add(count);
+    }
+
+    /// What is left of the difference of two sets: ids of `self`'s set alone count 1, of the other's -1.
+    fn minus(mut self, other: &Self) -> Self {
+        self.sum.iter_mut().zip(other.sum).for_each(|(sum, byte)| *sum ^= byte);
+        self.check ^= other.check;
+        self.count = self.count.wrapping_sub(other.count);
+        self
+    }
+}
+
+/// How an id is spread under a salt.
+fn hash(salt: u64, id: ShortId) -> u64 {
+    SipHasher24::new_with_keys(salt, SALT_KEY).hash(&id.0)
+}
+
+fn check(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+/// The positions of one id, in order: 0 and then those that its hash leads to.
+#[derive(Debug, Clone, Copy)]
+struct Positions {
+    state: u64,
+    next: u64,
+}
+
+impl Positions {
+    fn new(hash: u64) -> Self {
+        Self { state: hash, next: 0 }
+    }
+
+    /// Goes on to the next position: a leap whose length has the distribution of the paper, section 4.2.
+    fn advance(&mut self) {
+        self.state = self.state.wrapping_mul(0xda94_2042_e4dd_58b5);
+        let leap = (self.next as f64 + 1.5) * (4_294_967_296.0 / (self.state as f64 + 1.0).sqrt() - 1.0);
+        // A conversion of too large a number gives the largest there is.
+        self.next = self.next.saturating_add((leap.ceil() as u64).max(1));
+    }
+
+    /// Gives the positions below `end` that are left.
+    fn below(&mut self, end: u64, mut each: impl FnMut(u64)) {
+        while self.next < end {
+            each(self.next);
+            self.advance();
+        }
+    }
+}
+
+/// One id with the positions it has not been mixed into yet.
+#[derive(Debug, Clone, Copy)]
+struct Item {
+    id: ShortId,
+    hash: u64,
+    positions: Positions,
+}
+
+impl Item {
+    fn new(salt: u64, id: ShortId) -> Self {
+        let hash = hash(salt, id);
+        Self { id, hash, positions: Positions::new(hash) }
+    }
+}
+
+/// Makes the symbols of a set, one batch after another. Keeps 32 bytes for each id.
+#[derive(Debug)]
+pub struct Encoder {
+    items: Vec<Item>,
+    made: u64,
+}
+
+impl Encoder {
+    /// The symbols of these ids, each given once.
+    pub fn new(salt: u64, ids: impl IntoIterator<Item = ShortId>) -> Self {
+        Self { items: ids.into_iter().map(|id| Item::new(salt, id)).collect(), made: 0 }
+    }
+
+    /// The ids.
+    pub fn ids(&self) -> impl Iterator<Item = ShortId> + '_ {
+        self.items.iter().map(|item| item.id)
+    }
+
+    /// How many ids there are.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Symbols made so far.
+    pub fn made(&self) -> usize {
+        self.made as usize
+    }
+
+    /// The first symbol, in which all ids are: the digest of the set. Does not count as made.
+    pub fn digest(&self) -> Symbol {
+        let mut symbol = Symbol::default();
+        self.items.iter().for_each(|item| symbol.mix(item.id, item.hash, 1));
+        symbol
+    }
+
+    /// The next symbols. Looks at every id once.
+    pub fn next_symbols(&mut self, count: usize) -> Vec<Symbol> {
+        let (start, end) = (self.made, self.made + count as u64);
+        let mut symbols = vec![Symbol::default(); count];
+        for Item { id, hash, positions } in &mut self.items {
+            positions.below(end, |at| symbols[(at - start) as usize].mix(*id, *hash, 1));
+        }
+        self.made = end;
+        symbols
+    }
+}
+
+/// How far a [`Decoder`] has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The difference is known.
+    Done,
+    /// More symbols are needed.
+    More,
+    /// The symbols are not those of any set: more would not help.
+    Broken,
+}
+
+/// The difference of two sets.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Difference {
+    /// What only this node has.
+    pub ours: Vec<ShortId>,
+    /// What only the other node has.
+    pub theirs: Vec<ShortId>,
+}
+
+/// Finds the difference between a set of this node and another node's, of which it gets the symbols.
+///
+/// The work is bounded by the symbols taken in, whatever they are: no more ids are taken out than there are symbols, and
+/// none twice.
+#[derive(Debug)]
+pub struct Decoder {
+    own: Encoder,
+    salt: u64,
+    /// What the ids found so far do not explain.
+    symbols: Vec<Symbol>,
+    /// Those, each with what takes it out of the count of a symbol.
+    found: Vec<(Item, u8)>,
+    seen: BTreeSet<ShortId>,
+    difference: Difference,
+    /// Ids that the other set has more than this one, as it says.
+    surplus: i64,
+    /// See [`Self::estimate`].
+    squares: f64,
+    variance: f64,
+    broken: bool,
+}
+
+impl Decoder {
+    /// A comparison of these ids with a set that has `size` ids, as its owner says, under the salt of its symbols.
+    pub fn new(salt: u64, ids: impl IntoIterator<Item = ShortId>, size: usize) -> Self {
+        let mut own = Encoder::new(salt, ids);
+        own.items.sort_unstable_by_key(|item| item.id);
+        Self {
+            surplus: size as i64 - own.len() as i64,
+            own,
+            salt,
+            symbols: Vec::new(),
+            found: Vec::new(),
+            seen: BTreeSet::new(),
+            difference: Difference::default(),
+            squares: 0.0,
+            variance: 0.0,
+            broken: false,
+        }
+    }
+
+    /// Symbols taken in so far.
+    pub fn taken(&self) -> usize {
+        self.symbols.len()
+    }
+
+    /// About how many ids differ, within a factor of two mostly once 16 symbols are there: how much the counts of symbols
+    /// differ from what the surplus alone would make of them is the sum of as many draws (as in the sketch of Alon, Matias
+    /// and Szegedy, 1996).
+    pub fn estimate(&self) -> usize {
+        let spread = if self.variance > 0.0 { self.squares / self.variance } else { 0.0 };
+        self.surplus.unsigned_abs().max(spread as u64) as usize
+    }
+
+    /// Takes in the other node's next symbols.
+    pub fn add(&mut self, theirs: &[Symbol]) -> Progress {
+        let start = self.symbols.len();
+        let ours = self.own.next_symbols(theirs.len());
+        for (symbol, own) in theirs.iter().zip(&ours) {
+            let rest = symbol.minus(own);
+            self.weigh(self.symbols.len(), rest.count);
+            self.symbols.push(rest);
+        }
+        let (end, symbols) = (self.symbols.len() as u64, &mut self.symbols);
+        for (Item { id, hash, positions }, out) in &mut self.found {
+            positions.below(end, |at| symbols[at as usize].mix(*id, *hash, *out));
+        }
+        self.peel((start..end as usize).collect());
+        if self.broken {
+            Progress::Broken
+        } else if self.symbols.iter().all(|symbol| *symbol == Symbol::default()) {
+            Progress::Done
+        } else {
+            Progress::More
+        }
+    }
+
+    /// The difference, as far as it is known.
+    pub fn into_difference(self) -> Difference {
+        self.difference
+    }
+
+    fn weigh(&mut self, at: usize, count: u8) {
+        let share = 1.0 / (1.0 + at as f64 / 2.0);
+        let expected = (self.surplus as f64 * share).round() as i64;
+        let rest = f64::from((i64::from(count) - expected) as i8);
+        self.squares += if at == 0 { 0.0 } else { rest * rest };
+        self.variance += share * (1.0 - share);
+    }
+
+    /// Takes ids out of symbols that have only one left, starting with those at some positions.
+    fn peel(&mut self, mut open: Vec<usize>) {
+        while let Some(at) = open.pop() {
+            let symbol = self.symbols[at];
+            let id = ShortId(symbol.sum);
+            if !matches!(symbol.count, 1 | u8::MAX) || symbol.check != check(hash(self.salt, id)) {
+                continue;
+            }
+            let is_ours = symbol.count == u8::MAX;
+            let have = self.own.items.binary_search_by_key(&id, |item| item.id).is_ok();
+            if have != is_ours || self.found.len() == self.symbols.len() || !self.seen.insert(id) {
+                self.broken = true;
+                return;
+            }
+            if is_ours {
+                self.difference.ours.push(id)
+            } else {
+                self.difference.theirs.push(id)
+            }
+            let (mut item, out) = (Item::new(self.salt, id), symbol.count.wrapping_neg());
+            let (hash, symbols) = (item.hash, &mut self.symbols);
+            item.positions.below(symbols.len() as u64, |at| {
+                symbols[at as usize].mix(id, hash, out);
+                open.push(at as usize);
+            });
+            self.found.push((item, out));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(number: u64) -> ShortId {
+        // Ids are parts of hashes.
+        ShortId(blake3::hash(&number.to_le_bytes()).as_bytes()[..8].try_into().unwrap())
+    }
+
+    fn ids(numbers: impl IntoIterator<Item = u64>) -> Vec<ShortId> {
+        numbers.into_iter().map(id).collect()
+    }
+
+    /// Compares two sets in batches of `step`; gives the difference and the symbols it took.
+    fn compare(salt: u64, ours: &[ShortId], theirs: &[ShortId], step: usize) -> (Difference, usize) {
+        let mut encoder = Encoder::new(salt, theirs.iter().copied());
+        let mut decoder = Decoder::new(salt, ours.iter().copied(), theirs.len());
+        loop {
+            match decoder.add(&encoder.next_symbols(step)) {
+                Progress::Done => break,
+                Progress::More => assert!(decoder.taken() < 20 * (ours.len() + theirs.len() + 10), "it never ends"),
+                Progress::Broken => panic!("honest symbols"),
+            }
+        }
+        let taken = decoder.taken();
+        (decoder.into_difference(), taken)
+    }
+
+    fn sorted(mut ids: Vec<ShortId>) -> Vec<ShortId> {
+        ids.sort_unstable();
+        ids
+    }
+
+    proptest! {
+        #[test]
+        fn any_two_sets_in_any_order_are_told_apart(
+            salt: u64,
+            common in proptest::collection::btree_set(0..5_000u64, 0..300),
+            ours in proptest::collection::btree_set(5_000..10_000u64, 0..60),
+            theirs in proptest::collection::btree_set(10_000..15_000u64, 0..60),
+            step in 1..40usize,
+        ) {
+            let mine: Vec<u64> = ours.iter().chain(&common).copied().collect();
+            let other: Vec<u64> = common.iter().chain(&theirs).copied().collect();
+            let (difference, _) = compare(salt, &ids(mine), &ids(other), step);
+            prop_assert_eq!(sorted(difference.ours), sorted(ids(ours)));
+            prop_assert_eq!(sorted(difference.theirs), sorted(ids(theirs)));
+        }
+
+        #[test]
+        fn whatever_comes_as_symbols_ends_and_costs_no_more_than_they(
+            salt: u64,
+            raw in proptest::collection::vec((any::<[u8; 8]>(), any::<u32>(), 0..3u8), 1..200),
+            pure in proptest::collection::vec((0..200usize, 0..20u64, any::<bool>()), 0..100),
+            size: u32,
+        ) {
+            let mut symbols: Vec<Symbol> =
+                raw.into_iter().map(|(sum, check, count)| Symbol { sum, check, count }).collect();
+            // Many that look as though one id were left, often the same: crafted to be taken out again and again.
+            for (at, number, ours) in pure {
+                let at = at % symbols.len();
+                let id = id(number);
+                let count = if ours { u8::MAX } else { 1 };
+                symbols[at] = Symbol { sum: id.0, check: check(hash(salt, id)), count };
+            }
+            let mut decoder = Decoder::new(salt, ids(0..10), size as usize);
+            for batch in symbols.chunks(16) {
+                if decoder.add(batch) == Progress::Broken {
+                    break;
+                }
+            }
+            prop_assert!(decoder.found.len() <= symbols.len());
+        }
+    }
+
+    #[test]
+    fn differences_cost_as_many_symbols_as_the_paper_says() {
+        // Means over many salts, as a single run varies.
+        for (difference, most) in [(1, 1.3), (10, 1.9), (200, 1.5), (2_000, 1.42)] {
+            let (runs, mut taken) = (if difference > 200 { 3 } else { 30 }, 0);
+            let (ours, theirs) = (ids(0..3_000), ids(difference / 2..3_000 + difference - difference / 2));
+            for salt in 0..runs {
+                let (found, symbols) = compare(salt, &ours, &theirs, 1 + difference as usize / 100);
+                assert_eq!(found.ours.len() + found.theirs.len(), difference as usize);
+                taken += symbols;
+            }
+            let each = taken as f64 / runs as f64 / difference as f64;
+            assert!((1.0..most).contains(&each), "{each} for each of {difference}");
+        }
+    }
+
+    #[test]
+    fn the_estimate_is_of_the_right_size() {
+        for (ours, theirs) in
+            [(0..2_000, 100..2_100), (0..2_000, 0..2_200), (0..2_000, 1_000..3_000), (0..500, 10..500)]
+        {
+            let difference = ours.clone().chain(theirs.clone()).collect::<BTreeSet<_>>().len()
+                - ours.clone().filter(|id| theirs.contains(id)).count();
+            let mut good = 0;
+            for salt in 0..40 {
+                let mut decoder = Decoder::new(salt, ids(ours.clone()), theirs.clone().count());
+                decoder.add(&Encoder::new(salt, ids(theirs.clone())).next_symbols(16));
+                let estimate = decoder.estimate();
+                good += usize::from(estimate * 2 >= difference && estimate <= difference * 2);
+            }
+            assert!(good >= 32, "{good} of 40 for {difference}");
+        }
+    }
+
+    #[test]
+    fn equal_sets_have_equal_digests_and_others_have_not() {
+        let set = ids(0..1_000);
+        let digest = |salt, ids: &[ShortId]| Encoder::new(salt, ids.iter().copied()).digest();
+        assert_eq!(digest(1, &set), digest(1, &set.iter().rev().copied().collect::<Vec<_>>()));
+        assert_ne!(digest(1, &set), digest(2, &set));
+        assert_ne!(digest(1, &set), digest(1, &set[1..]));
+        assert_eq!(Encoder::new(1, set.iter().copied()).next_symbols(1), [digest(1, &set)]);
+        // Ids of which the exclusive or is nothing do not hide each other.
+        let [a, b] = [id(1), id(2)];
+        let hidden: Vec<u8> = a.0.iter().zip(b.0).map(|(a, b)| a ^ b).collect();
+        let c = ShortId(hidden.try_into().unwrap());
+        assert_eq!(digest(7, &[a, b, c]).sum, [0; 8]);
+        assert_ne!(digest(7, &[a, b, c]), digest(7, &[]));
+    }
+
+    #[test]
+    fn what_no_set_makes_is_broken() {
+        let (salt, known, other) = (3, id(1), id(2));
+        let pure = |id: ShortId, count| Symbol { sum: id.0, check: check(hash(salt, id)), count };
+        // One that this node has as though it had not, and one that it has not as though it had.
+        let own = Encoder::new(salt, [known]).next_symbols(1)[0];
+        for lie in [pure(known, 1), pure(other, u8::MAX)] {
+            let mut symbol = own;
+            symbol.mix(ShortId(lie.sum), hash(salt, ShortId(lie.sum)), lie.count);
+            assert_eq!(Decoder::new(salt, [known], 1).add(&[symbol]), Progress::Broken);
+        }
+    }
+}
