@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     time::Duration,
 };
 
@@ -134,6 +135,12 @@ impl Store {
 
     pub(crate) fn find_short(&self, id: &ShortId) -> Option<Slot> {
         self.with_short(id).min_by_key(|slot| self.slots.get(*slot).tx.id())
+    }
+
+    pub(crate) fn short_ids(&self, range: RangeInclusive<ShortId>) -> impl Iterator<Item = ShortId> + '_ {
+        let mut last = None;
+        let all = self.ids.range((number(range.start()), 0)..=(number(range.end()), Slot::MAX));
+        all.map(|(id, _)| *id).filter(move |id| last.replace(*id) != Some(*id)).map(|id| ShortId(id.to_be_bytes()))
     }
 
     pub(crate) fn place(&self, slot: Slot) -> Place {

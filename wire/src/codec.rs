@@ -77,6 +77,12 @@ pub(crate) fn decode_bytes<D: Decoder>(decoder: &mut D, max: usize) -> Result<Ve
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BoundedVec<T, const MAX: usize>(Vec<T>);
 
+impl<T, const MAX: usize> Default for BoundedVec<T, MAX> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
 impl<T, const MAX: usize> BoundedVec<T, MAX> {
     /// Takes a list; gives it back if it has more than `MAX` items.
     pub fn new(items: Vec<T>) -> Result<Self, Vec<T>> {

@@ -28,6 +28,9 @@ pub const LABELS: usize = 3;
 /// Most ids in one IHAVE, IWANT, PRUNE or GET_BLOCK_TXS. A longer list is sent as several messages.
 pub const MAX_IDS: usize = 1024;
 
+/// Most coded symbols in one SKETCH.
+pub const MAX_SYMBOLS: usize = 1024;
+
 /// Most blocks asked for in one GET_BLOCKS.
 pub const MAX_BLOCKS_PER_REQUEST: u16 = 16;
 

@@ -9,9 +9,11 @@ use crate::{
     error::DecodeError,
     ids::{GenesisId, NetworkId, ShortId, TxId},
     limits::{
-        BLOCK_OVERHEAD, LABELS, MAX_BLOCK, MAX_BLOCKS_PER_REQUEST, MAX_IDS, MAX_RECORD, MAX_RECORDS, MAX_TX,
-        TX_OVERHEAD,
+        BLOCK_OVERHEAD, LABELS, MAX_BLOCK, MAX_BLOCKS_PER_REQUEST, MAX_IDS, MAX_RECORD, MAX_RECORDS, MAX_SYMBOLS,
+        MAX_TX, TX_OVERHEAD,
     },
+    reconcile::{Digest, GetSymbols, Sketch},
+    sketch::Symbol,
     tx::SignedTx,
 };
 
@@ -51,6 +53,12 @@ pub enum Message {
     Alive,
     /// In place of [`Message::Hello`], from who only wants to exchange [`Message::Peers`] and then closes.
     Probe(Hello),
+    /// What the sender's pool holds, in short: begins a comparison.
+    Digest(Digest),
+    /// What the receiver of a [`Message::Digest`] holds, in coded symbols.
+    Sketch(Sketch),
+    /// Asks for further symbols of a [`Message::Sketch`].
+    GetSymbols(GetSymbols),
 }
 
 /// The last three hops of a transaction's way, newest first: each is the byte that the relay drew for the link on which
@@ -140,13 +148,16 @@ pub enum Kind {
     GetBlockTxs = 9,
     BlockTx = 10,
     Prune = 11,
+    Digest = 20,
+    Sketch = 21,
+    GetSymbols = 22,
     Alive = 40,
     Probe = 41,
 }
 
 impl Kind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Hello,
         Self::Goodbye,
         Self::Push,
@@ -159,6 +170,9 @@ impl Kind {
         Self::GetBlockTxs,
         Self::BlockTx,
         Self::Prune,
+        Self::Digest,
+        Self::Sketch,
+        Self::GetSymbols,
         Self::Alive,
         Self::Probe,
     ];
@@ -184,6 +198,9 @@ impl Kind {
             Self::GetBlockTxs => "get_block_txs",
             Self::BlockTx => "block_tx",
             Self::Prune => "prune",
+            Self::Digest => "digest",
+            Self::Sketch => "sketch",
+            Self::GetSymbols => "get_symbols",
             Self::Alive => "alive",
             Self::Probe => "probe",
         }
@@ -202,6 +219,9 @@ impl Kind {
             Self::Block => (BLOCK_OVERHEAD, MAX_BLOCK),
             Self::GetBlocks => (10, 10),
             Self::GetBlockTxs => (4, 4 + 32 * MAX_IDS),
+            Self::Digest => (28, 28),
+            Self::Sketch => (20, 20 + Symbol::BYTES * MAX_SYMBOLS),
+            Self::GetSymbols => (14, 14),
         }
     }
 }
@@ -230,6 +250,9 @@ impl Message {
             Self::GetBlockTxs(_) => Kind::GetBlockTxs,
             Self::BlockTx(_) => Kind::BlockTx,
             Self::Prune(_) => Kind::Prune,
+            Self::Digest(_) => Kind::Digest,
+            Self::Sketch(_) => Kind::Sketch,
+            Self::GetSymbols(_) => Kind::GetSymbols,
             Self::Alive => Kind::Alive,
             Self::Probe(_) => Kind::Probe,
         }
@@ -265,6 +288,9 @@ impl Message {
             Self::Block(block) => self.put(out, &[block.bytes()]),
             Self::GetBlocks(request) => self.put(out, &[&codec::encode(request)]),
             Self::GetBlockTxs(ids) => self.put(out, &[&codec::encode(ids)]),
+            Self::Digest(digest) => self.put(out, &[&codec::encode(digest)]),
+            Self::Sketch(sketch) => self.put(out, &[&codec::encode(sketch)]),
+            Self::GetSymbols(request) => self.put(out, &[&codec::encode(request)]),
         }
     }
 
@@ -300,6 +326,15 @@ impl Message {
             Kind::GetBlockTxs => Self::GetBlockTxs(codec::decode(body)?),
             Kind::BlockTx => Self::BlockTx(SignedTx::decode(body)?),
             Kind::Prune => Self::Prune(codec::decode(body)?),
+            Kind::Digest => Self::Digest(codec::decode(body)?),
+            Kind::Sketch => Self::Sketch(codec::decode(body)?),
+            Kind::GetSymbols => {
+                let request: GetSymbols = codec::decode(body)?;
+                if !(1..=MAX_SYMBOLS).contains(&usize::from(request.count)) {
+                    return Err(DecodeError::Invalid("a request for no symbol, or for too many"));
+                }
+                Self::GetSymbols(request)
+            }
             Kind::Alive => Self::Alive,
             Kind::Probe => Self::Probe(codec::decode(body)?),
         })

@@ -16,10 +16,13 @@ use curve25519_dalek::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use starling_wire::{
-    AccountId, Block, BlockId, BoundedVec, DecodeError, FrameDecoder, GenesisId, GetBlocks, Goodbye, Hello, Kind,
-    Message, NetworkId, PROTOCOL_VERSION, Record, SecretKey, ShortId, Signature, SignatureError, SignedBlock, SignedTx,
-    Transaction, TxId, Unverified,
-    limits::{BLOCK_OVERHEAD, MAX_BLOCK, MAX_BLOCK_TXS, MAX_IDS, MAX_PAYLOAD, MAX_RECORD, MAX_RECORDS, MAX_TX},
+    AccountId, Block, BlockId, BoundedVec, DecodeError, Digest, FrameDecoder, GenesisId, GetBlocks, GetSymbols,
+    Goodbye, Hello, Kind, Message, NetworkId, PROTOCOL_VERSION, Record, SecretKey, ShortId, Signature, SignatureError,
+    SignedBlock, SignedTx, Sketch, Slice, Transaction, TxId, Unverified,
+    limits::{
+        BLOCK_OVERHEAD, MAX_BLOCK, MAX_BLOCK_TXS, MAX_IDS, MAX_PAYLOAD, MAX_RECORD, MAX_RECORDS, MAX_SYMBOLS, MAX_TX,
+    },
+    sketch::{Encoder, Symbol},
     verify, verify_batch,
 };
 
@@ -478,6 +481,42 @@ enum Fields {
         genesis: GenesisId,
         height: Dec,
     },
+    Digest {
+        salt: Dec,
+        slice_bits: u8,
+        slice_prefix: u16,
+        count: u32,
+        symbol: Coded,
+    },
+    Sketch {
+        salt: Dec,
+        count: u32,
+        from: u32,
+        symbols: Vec<Coded>,
+    },
+    GetSymbols {
+        salt: Dec,
+        from: u32,
+        count: u16,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Coded {
+    sum: ShortId,
+    check: u32,
+    count: u8,
+}
+
+impl Coded {
+    fn new(symbol: &Symbol) -> Self {
+        Self { sum: ShortId(symbol.sum), check: symbol.check, count: symbol.count }
+    }
+
+    fn symbol(&self) -> Symbol {
+        Symbol { sum: self.sum.0, check: self.check, count: self.count }
+    }
 }
 
 impl Fields {
@@ -511,6 +550,21 @@ impl Fields {
                 genesis: *genesis,
                 height: height.0,
             }),
+            Self::Digest { salt, slice_bits, slice_prefix, count, symbol } => Message::Digest(Digest {
+                salt: salt.0,
+                slice: Slice::new(*slice_bits, *slice_prefix).unwrap(),
+                count: *count,
+                symbol: symbol.symbol(),
+            }),
+            Self::Sketch { salt, count, from, symbols } => Message::Sketch(Sketch {
+                salt: salt.0,
+                count: *count,
+                from: *from,
+                symbols: list(symbols.iter().map(Coded::symbol).collect()),
+            }),
+            Self::GetSymbols { salt, from, count } => {
+                Message::GetSymbols(GetSymbols { salt: salt.0, from: *from, count: *count })
+            }
         }
     }
 }
@@ -580,6 +634,11 @@ fn record(seed: u8, seq: u64, addresses: &[&[u8]]) -> Vec<u8> {
     [field(1, &public), field(2, payload_type), field(3, &payload), field(5, &signature)].concat()
 }
 
+/// The set that the vectors of sketches are about.
+fn sketched() -> Encoder {
+    Encoder::new(7, transactions()[..3].iter().map(|tx| tx.short_id))
+}
+
 fn messages() -> Vec<MessageVector> {
     let (transactions, blocks) = (transactions(), blocks());
     let tx = |index: usize| transactions[index].encoded.clone();
@@ -636,6 +695,40 @@ fn messages() -> Vec<MessageVector> {
             "probe",
             Fields::Probe { version: PROTOCOL_VERSION, network: 1, genesis: GenesisId([0x11; 32]), height: Dec(0) },
         ),
+        MessageVector::new(
+            "digest, the ids of the first three transactions under salt 7",
+            Fields::Digest {
+                salt: Dec(7),
+                slice_bits: 0,
+                slice_prefix: 0,
+                count: 3,
+                symbol: Coded::new(&sketched().digest()),
+            },
+        ),
+        MessageVector::new(
+            "digest, nothing in a narrow slice",
+            Fields::Digest {
+                salt: Dec(u64::MAX),
+                slice_bits: 16,
+                slice_prefix: 0xabcd,
+                count: 0,
+                symbol: Coded::new(&Symbol::default()),
+            },
+        ),
+        MessageVector::new(
+            "sketch, the first 24 symbols of these three ids",
+            Fields::Sketch {
+                salt: Dec(7),
+                count: 3,
+                from: 0,
+                symbols: sketched().next_symbols(24).iter().map(Coded::new).collect(),
+            },
+        ),
+        MessageVector::new(
+            "sketch, none",
+            Fields::Sketch { salt: Dec(8), count: 10_000, from: 0, symbols: Vec::new() },
+        ),
+        MessageVector::new("get_symbols", Fields::GetSymbols { salt: Dec(7), from: 24, count: 6 }),
     ]
 }
 
@@ -683,6 +776,15 @@ fn the_largest_of_every_kind_is_accepted() {
         (Message::Block(block), 131_257),
         (Message::GetBlockTxs(list(ids(MAX_IDS).collect())), 32_772),
         (Message::BlockTx(tx), 32_938),
+        (
+            Message::Sketch(Sketch {
+                salt: 1,
+                count: 2,
+                from: 3,
+                symbols: list(vec![Symbol { sum: [7; 8], check: 8, count: 9 }; MAX_SYMBOLS]),
+            }),
+            13_332,
+        ),
     ];
     for (message, body) in messages {
         let bytes = frame(&message);
@@ -833,10 +935,19 @@ fn invalid() -> Vec<InvalidVector> {
     add("a header without its body", Frame, Incomplete, header(46, 0));
     add("a body without its last byte", Frame, Incomplete, edit(&Hex(framed(0, &[0; 46])), &|b| b.truncate(50)));
     add("kind 12, refused at the header", Frame, UnknownKind, header(0, 12));
+    add("kind 19, refused at the header", Frame, UnknownKind, header(28, 19));
     add("kind 42, refused at the header", Frame, UnknownKind, header(0, 42));
     add("kind 255, refused at the header", Frame, UnknownKind, header(u32::MAX, 255));
     add("hello of 45 bytes, refused at the header", Frame, Truncated, header(45, 0));
     add("hello of 47 bytes, refused at the header", Frame, TooLong, header(47, 0));
+    let digest = |bits: u8, prefix: u16| framed(20, &[&[7; 8][..], &[bits], &prefix.to_le_bytes(), &[0; 17]].concat());
+    add("digest of a slice with 17 bits", Frame, Invalid, digest(17, 0));
+    add("digest of a slice whose prefix does not fit its bits", Frame, Invalid, digest(3, 8));
+    add("digest of 27 bytes, refused at the header", Frame, Truncated, header(27, 20));
+    add("sketch with 1025 symbols", Frame, TooLong, header(20 + 13 * 1025, 21));
+    let get = |count: u16| framed(22, &[&[7; 12][..], &count.to_le_bytes()].concat());
+    add("get_symbols for none", Frame, Invalid, get(0));
+    add("get_symbols for 1025", Frame, Invalid, get(1025));
     add("goodbye of 0 bytes", Frame, Truncated, header(0, 1));
     add("goodbye of 2 bytes, refused at the header", Frame, TooLong, header(2, 1));
     add("goodbye for reason 4", Frame, Invalid, framed(1, &[4]));

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BinaryHeap, binary_heap::PeekMut},
+    ops::RangeInclusive,
     time::Duration,
 };
 
@@ -34,6 +35,11 @@ impl Mempool {
     /// A transaction by its id as used in announcements; the one with the lowest id if there are several.
     pub fn get_short(&self, id: &ShortId) -> Option<&VerifiedTx> {
         self.store.find_short(id).map(|slot| &self.store.slots.get(slot).tx)
+    }
+
+    /// The ids used in announcements that are in a range, in order, each once.
+    pub fn short_ids(&self, range: RangeInclusive<ShortId>) -> impl Iterator<Item = ShortId> + '_ {
+        self.store.short_ids(range)
     }
 
     /// Whether the pool has a transaction.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use starling_wire::{Goodbye, Hello, Message, NodeId, PROTOCOL_VERSION, ShortId};
+use starling_wire::{Goodbye, Hello, Message, NodeId, PROTOCOL_VERSION};
 
 use super::{
     Change, Engine, Event, Output, Time,
@@ -19,9 +19,6 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Least time between two requests for peers by one neighbour, and between two times that it tells of some unasked.
 const PEERS_GAP: Duration = Duration::from_millis(250);
-
-/// Pool entries announced to a new neighbour, best first.
-const MAX_OFFERED: usize = 8 * 1024;
 
 impl Engine {
     pub(super) fn keep_links(&mut self, now: Time) {
@@ -120,6 +117,7 @@ impl Engine {
     fn forget_link(&mut self, now: Time, peer: &NodeId, slot: u8) {
         let out = &mut |output| self.outputs.push_back(output);
         self.gossip.link_lost(now, peer, slot, &self.peers, &mut self.rng, out);
+        self.reconcile.link_lost(peer);
         self.chain.link_lost(peer);
     }
 
@@ -153,8 +151,8 @@ impl Engine {
         self.tell_peers(peer);
         if direction == Direction::Outgoing {
             self.ask_peers(peer);
+            self.compare_pools(now, peer);
         }
-        self.offer_pool(peer);
         self.reached(&peer);
         self.event(Event::LinkUp { peer });
     }
@@ -183,10 +181,10 @@ impl Engine {
         same
     }
 
-    /// Tells a neighbour what the pool holds.
-    fn offer_pool(&mut self, peer: NodeId) {
-        let offered: Vec<ShortId> = self.pool.iter().take(MAX_OFFERED).map(|tx| tx.short_id()).collect();
-        self.gossip.link_up(peer, &offered, &mut |output| self.outputs.push_back(output));
+    /// Compares pools with a neighbour at once.
+    fn compare_pools(&mut self, now: Time, peer: NodeId) {
+        let out = &mut |output| self.outputs.push_back(output);
+        self.reconcile.link_up(now, peer, &self.pool, &mut self.rng, out);
     }
 
     // Life and death of neighbours.
@@ -199,7 +197,7 @@ impl Engine {
         if !link.closing && link.suspected.take().is_some() {
             // It missed what was sent meanwhile.
             self.stats.revived += 1;
-            self.offer_pool(peer);
+            self.compare_pools(now, peer);
         }
     }
 

@@ -55,6 +55,12 @@ impl Locals {
         }
     }
 
+    /// A neighbour has all of which this holds.
+    pub(super) fn seen_all(&mut self, has: impl Fn(&ShortId) -> bool) {
+        let there: Vec<ShortId> = self.waits.keys().filter(|id| has(id)).copied().collect();
+        there.iter().for_each(|id| self.seen(id));
+    }
+
     /// Names those that are to be announced again.
     pub(super) fn timeout(&mut self, now: Time) -> Vec<ShortId> {
         let mut again = Vec::new();

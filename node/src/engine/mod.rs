@@ -7,8 +7,8 @@
 //! set the one timer to [`Engine::poll_timeout`]; when it fires, hand in [`Input::Timeout`]. Time must not go back.
 //!
 //! This module routes between the parts; the parts never call each other:
-//! `gossip` decides who is sent which transaction, `overlay` whom to connect to, `blocks` what the chain is, and
-//! `score` who has to go. Signatures are not checked here: what needs it leaves as [`Output::Verify`] and comes back
+//! `gossip` decides who is sent which transaction, `reconcile` what it missed, `overlay` whom to connect to, `blocks` what
+//! the chain is, and `score` who has to go. Signatures are not checked here: what needs it leaves as [`Output::Verify`] and comes back
 //! as [`Input::Verified`].
 
 mod blocks;
@@ -21,6 +21,7 @@ mod overlay;
 mod peers;
 mod persist;
 mod pulse;
+mod reconcile;
 mod score;
 mod stats;
 mod time;
@@ -49,6 +50,7 @@ use self::{
     locals::Locals,
     overlay::Overlay,
     peers::Peers,
+    reconcile::Reconcile,
     score::{Blame, Scores},
 };
 
@@ -80,6 +82,7 @@ pub struct Engine {
     /// By when neighbours must have said hello, in order of time.
     hellos: VecDeque<(Time, NodeId)>,
     gossip: Gossip,
+    reconcile: Reconcile,
     overlay: Overlay,
     scores: Scores,
     chain: Chain,
@@ -116,6 +119,7 @@ impl Engine {
             peers: Peers::default(),
             hellos: VecDeque::new(),
             gossip,
+            reconcile: Reconcile::new(),
             overlay: Overlay::new(overlay, identity, unix_ms_at_start / 1000, &mut rng),
             rng,
             scores: Scores::new(),
@@ -248,6 +252,7 @@ impl Engine {
     fn deadline(&self) -> Option<Time> {
         let hello = self.hellos.front().map(|(at, _)| *at);
         let overlay = (!self.stopping).then(|| self.overlay.deadline()).flatten();
+        let reconcile = (!self.stopping).then(|| self.reconcile.deadline());
         [
             self.locals.deadline(),
             self.gossip.deadline(),
@@ -257,7 +262,7 @@ impl Engine {
             hello,
         ]
         .into_iter()
-        .chain([overlay, self.pool.next_expiry().map(Time::after)])
+        .chain([overlay, reconcile, self.pool.next_expiry().map(Time::after)])
         .flatten()
         .min()
     }
@@ -272,14 +277,18 @@ impl Engine {
         self.end_round(now);
         self.announce_locals(now);
         let out = &mut |output| self.outputs.push_back(output);
-        for failover in self.gossip.timeout(now, &mut self.peers, &mut self.rng, out) {
-            self.blame(now, failover.broken, Blame::BrokenPromise);
+        let failovers = self.gossip.timeout(now, &mut self.peers, &mut self.rng, out);
+        // One question unanswered is one promise broken, however many ids were in it: a block may have taken them all.
+        let broken: BTreeSet<_> = failovers.iter().map(|failover| (failover.question, failover.broken)).collect();
+        for (_, peer) in broken {
+            self.blame(now, peer, Blame::BrokenPromise);
         }
         for peer in self.scores.timeout(now) {
             self.outputs.push_back(Output::Block { peer, blocked: false });
         }
         if !self.stopping {
             self.keep_links(now);
+            self.reconcile(now);
         }
         self.close_mute(now);
         let expired = self.pool.expire(now.since_start());
@@ -317,6 +326,9 @@ impl Engine {
                 ids.iter().for_each(|id| self.locals.seen(id));
                 self.gossip.pruned(&ids, slot);
             }
+            Message::Digest(digest) => self.digest(now, peer, &digest),
+            Message::Sketch(sketch) => self.sketch(now, peer, &sketch),
+            Message::GetSymbols(request) => self.get_symbols(now, peer, &request),
             Message::GetPeers => self.get_peers(now, peer),
             Message::Alive => {}
             Message::Probe(hello) => self.probed(now, peer, hello),

@@ -95,6 +95,8 @@ pub struct Link {
     pub(super) pulse: Pulse,
     /// Since when it is taken for dead.
     pub(super) suspected: Option<Time>,
+    /// Symbols that it got in comparisons of pools.
+    pub(super) symbols: Budget,
     /// When it may next ask for peers without blame.
     pub(super) next_get_peers: Time,
     /// When it may next tell of peers unasked without blame.
@@ -202,6 +204,7 @@ impl Peers {
             probe: false,
             pulse: Pulse::new(now),
             suspected: None,
+            symbols: Budget::default(),
             next_get_peers: now,
             next_peers: now,
             peers_asked: 0,

@@ -19,6 +19,8 @@ pub struct Stats {
     pub displaced: u64,
     /// Times a transaction submitted here was announced again because it did not come back from anybody.
     pub announced_again: u64,
+    /// Transactions that comparing pools found missing here, and that were asked for.
+    pub found_missing: u64,
     /// Transactions that left the pool because of their age.
     pub expired: u64,
     /// Transactions that left the pool because a block made them invalid.

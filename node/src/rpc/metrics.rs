@@ -121,6 +121,11 @@ fn of_state(state: &impl State, now: Time) -> Vec<Metric> {
             "Times a transaction submitted here was announced again",
             stats.announced_again,
         ),
+        Metric::counter(
+            "starling_found_missing",
+            "Transactions that comparing pools found missing here, and that were asked for",
+            stats.found_missing,
+        ),
         Metric::counter("starling_expired", "Transactions that left the pool because of their age", stats.expired),
         Metric::counter(
             "starling_invalidated",

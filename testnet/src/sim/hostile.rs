@@ -132,7 +132,7 @@ impl Mischief {
                     (0..*links).filter(|slot| *slot != from).for_each(|slot| tell(cx, slot, id, Message::IHave));
                 }
                 // The engine believes that it sent what is asked for, and would blame whoever asks.
-                frame.kind() != Kind::IWant as usize
+                frame.kind() != Kind::IWant.index()
             }
             Self::FalseLabels { .. } | Self::NeverPrune | Self::Late { .. } => true,
         }

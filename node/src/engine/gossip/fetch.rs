@@ -30,6 +30,8 @@ const SOONER: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 struct Request {
     asked: NodeId,
+    /// The number of the question that asked for it.
+    question: u64,
     /// When the answer should come.
     expected: Time,
     /// When it counts as broken.
@@ -42,6 +44,8 @@ struct Request {
 pub(in super::super) struct Failover {
     /// What is still missing.
     pub(in super::super) id: ShortId,
+    /// The number of the question that was not answered; others may have been asked for with it.
+    pub(in super::super) question: u64,
     /// Who did not send it.
     pub(in super::super) broken: NodeId,
     /// Whom to ask now; nobody if no other neighbour announced it.
@@ -54,9 +58,16 @@ pub(super) struct Fetch {
     requests: BTreeMap<ShortId, Request>,
     deadlines: BTreeSet<(Time, ShortId)>,
     in_flight: BTreeMap<NodeId, usize>,
+    /// Questions so far.
+    questions: u64,
 }
 
 impl Fetch {
+    /// What is asked for from now on is asked in one question.
+    pub(super) fn new_question(&mut self) {
+        self.questions += 1;
+    }
+
     /// A neighbour announced what is wanted. Says whether to ask it now.
     pub(super) fn announced(&mut self, now: Time, id: ShortId, peer: NodeId, peers: &Peers) -> bool {
         if let Some(request) = self.requests.get_mut(&id) {
@@ -124,15 +135,17 @@ impl Fetch {
             }
         };
         if let Some(next) = next {
+            self.new_question();
             self.ask(now, id, next, request.others, peers);
         }
-        Some(Failover { id, broken: request.asked, next })
+        Some(Failover { id, question: request.question, broken: request.asked, next })
     }
 
     fn ask(&mut self, now: Time, id: ShortId, peer: NodeId, others: VecDeque<NodeId>, peers: &Peers) {
         let rtt = expected_rtt(&peer, peers);
         let deadline = now + rtt * 2 + PATIENCE;
-        self.requests.insert(id, Request { asked: peer, expected: now + rtt, deadline, others });
+        self.requests
+            .insert(id, Request { asked: peer, question: self.questions, expected: now + rtt, deadline, others });
         self.deadlines.insert((deadline, id));
         *self.in_flight.entry(peer).or_default() += 1;
     }
@@ -186,13 +199,16 @@ mod tests {
         let first = Time::ZERO + Duration::from_millis(100);
         assert_eq!(fetch.deadline(), Some(first));
         assert_eq!(fetch.expire(Time::ZERO, &peers), []);
-        assert_eq!(fetch.expire(first, &peers), [Failover { id: ID, broken: node(0), next: Some(node(1)) }]);
+        assert_eq!(
+            fetch.expire(first, &peers),
+            [Failover { id: ID, question: 0, broken: node(0), next: Some(node(1)) }]
+        );
         assert_eq!(
             fetch.link_lost(first, &node(1), &peers),
-            [Failover { id: ID, broken: node(1), next: Some(node(2)) }]
+            [Failover { id: ID, question: 1, broken: node(1), next: Some(node(2)) }]
         );
         let second = fetch.deadline().unwrap();
-        assert_eq!(fetch.expire(second, &peers), [Failover { id: ID, broken: node(2), next: None }]);
+        assert_eq!(fetch.expire(second, &peers), [Failover { id: ID, question: 2, broken: node(2), next: None }]);
         assert_eq!(fetch.deadline(), None);
         assert!(fetch.in_flight.is_empty() && fetch.requests.is_empty());
     }
@@ -215,7 +231,7 @@ mod tests {
         assert!(!fetch.announced(early, ID, node(1), &peers), "once");
         let deadline = fetch.deadline().unwrap();
         assert_eq!(deadline, early + Duration::from_millis(40));
-        let failover = Failover { id: ID, broken: node(1), next: Some(node(0)) };
+        let failover = Failover { id: ID, question: 0, broken: node(1), next: Some(node(0)) };
         assert_eq!(fetch.expire(deadline, &peers), [failover], "the first is not given up");
     }
 

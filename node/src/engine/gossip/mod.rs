@@ -50,10 +50,6 @@ const EVIDENCE_AFTER: Duration = Duration::from_millis(1500);
 /// For how long transactions are gathered that are old enough to be looked back at, so that many are learned from at once.
 const LOOK_BACK_EVERY: Duration = Duration::from_millis(500);
 
-/// For how long announcements wait for a ride of those that somebody may still be missing. Longer makes fewer and longer
-/// ones, and leaves whoever was missed by chance without for longer.
-const MISSED_DELAY: Duration = Duration::from_millis(1500);
-
 /// While a transaction's way is new, neighbours that are not pushed it are told of it at once if a push is more likely
 /// than this to be of use to them. In the README's simulation it shortens a cold start's last node from 1.21 to 1.14 times
 /// the shortest path.
@@ -251,9 +247,26 @@ impl Gossip {
         Message::Push { labels: onward(path, &self.labels, self.own_labels), tx: (**tx).clone() }
     }
 
-    /// A new neighbour: offers it what the pool holds, so that whoever comes late gets it too.
-    pub(super) fn link_up(&self, peer: NodeId, pool: &[ShortId], out: &mut impl FnMut(Output)) {
-        for ids in BoundedVec::chunks(pool) {
+    /// A neighbour turned out to lack transactions: tells it of those that came at least so long ago, whatever it was sent
+    /// and told before.
+    pub(super) fn lacking(
+        &mut self,
+        now: Time,
+        peer: NodeId,
+        slot: u8,
+        mut ids: Vec<ShortId>,
+        age: Duration,
+        out: &mut impl FnMut(Output),
+    ) {
+        ids.retain(|id| {
+            let Some(entry) = self.seen.get(*id) else { return true };
+            let settled = now - entry.since >= age;
+            if settled {
+                entry.lacks(slot);
+            }
+            settled
+        });
+        for ids in BoundedVec::chunks(&ids) {
             out(Output::Send { peer, message: Message::IHave(ids) });
         }
     }
@@ -286,6 +299,7 @@ impl Gossip {
         out: &mut impl FnMut(Output),
     ) {
         let Some(link) = peers.get(&peer) else { return };
+        self.fetch.new_question();
         let wanted: Vec<ShortId> = ids
             .iter()
             .filter(|id| self.seen.announced(now, **id, link.slot) && self.fetch.announced(now, **id, peer, peers))
@@ -296,15 +310,18 @@ impl Gossip {
         }
     }
 
-    /// A neighbour asks for a transaction: a push would have been of use. Says whether it already had it.
+    /// A neighbour asks for a transaction: a push would have been of use. Says whether it was sent it already, more than
+    /// once: the first time it may have been lost.
     pub(super) fn asked(&mut self, id: ShortId, slot: u8) -> bool {
         let Some(entry) = self.seen.get(id) else { return false };
-        let had = entry.holders.contains(slot);
-        entry.holders.insert(slot);
-        if !had {
-            self.routes.learn(entry.path, Mask::of(slot), true);
+        if entry.holders.contains(slot) {
+            let again = entry.again.contains(slot);
+            entry.again.insert(slot);
+            return again;
         }
-        had
+        entry.holders.insert(slot);
+        self.routes.learn(entry.path, Mask::of(slot), true);
+        false
     }
 
     /// A neighbour did not need what was pushed to it. What it says of anything else means nothing.
@@ -327,7 +344,7 @@ impl Gossip {
         rng: &mut impl Rng,
         out: &mut impl FnMut(Output),
     ) -> Vec<Failover> {
-        self.look_back(now, peers);
+        self.look_back(now);
         self.end_round(now, peers, rng);
         if now >= self.epoch_ends {
             self.epoch_ends = now + LABEL_EPOCH;
@@ -384,9 +401,9 @@ impl Gossip {
         }
     }
 
-    /// Some time after it was passed on: whoever was pushed to and did not object needed it, and whoever is still not
-    /// known to have it, or to be told of it, is told, so that nobody is left out by chance.
-    fn look_back(&mut self, now: Time, peers: &mut Peers) {
+    /// Some time after it was passed on: whoever was pushed to and did not object needed it. Who was left out by chance
+    /// finds it when pools are compared.
+    fn look_back(&mut self, now: Time) {
         if self.look_back_at().is_none_or(|at| at > now) {
             return;
         }
@@ -396,10 +413,6 @@ impl Gossip {
             self.evidence.pop_front();
             let Some(entry) = self.seen.get(id) else { continue };
             self.routes.learn(entry.path, std::mem::take(&mut entry.pushed), true);
-            for (_, link) in peers.iter_mut().filter(|(_, link)| link.is_ready() && !entry.is_informed(link.slot)) {
-                link.mail.announce(id, now + MISSED_DELAY);
-                note(&mut self.mail_at, now + MISSED_DELAY);
-            }
         }
     }
 

@@ -39,6 +39,8 @@ pub(super) struct Entry {
     pub(super) told: Mask,
     /// Neighbours it was pushed to unasked, while it is open whether they needed it.
     pub(super) pushed: Mask,
+    /// Neighbours that asked for it although they were known to have it, or to be sent it.
+    pub(super) again: Mask,
     /// The way of the first copy.
     pub(super) path: Path,
     /// When the first copy came.
@@ -51,6 +53,13 @@ impl Entry {
     /// Whether a neighbour has it or was told of it.
     pub(super) fn is_informed(&self, slot: u8) -> bool {
         self.holders.contains(slot) || self.told.contains(slot)
+    }
+
+    /// Notes that a neighbour lacks it, whatever was believed, and is told of it now.
+    pub(super) fn lacks(&mut self, slot: u8) {
+        self.holders.remove(slot);
+        self.pushed.remove(slot);
+        self.told.insert(slot);
     }
 
     /// Notes that a neighbour is told of it. Whether that is news to it.
@@ -94,6 +103,7 @@ impl Seen {
             holders: Mask::default(),
             told: Mask::default(),
             pushed: Mask::default(),
+            again: Mask::default(),
             path,
             since: now,
             copies: 0,
@@ -148,6 +158,7 @@ impl Seen {
             entry.holders.remove(slot);
             entry.told.remove(slot);
             entry.pushed.remove(slot);
+            entry.again.remove(slot);
             if entry.path.ingress == slot {
                 entry.path.ingress = super::routes::LOST;
             }

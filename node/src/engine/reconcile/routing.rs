@@ -1,0 +1,65 @@
+//! What the engine does with what comparisons find.
+
+use starling_wire::{Digest, GetSymbols, NodeId, Sketch};
+
+use super::{
+    super::{Engine, score::Blame, time::Time},
+    ANSWER, MAX_AT_ONCE, Outcome, spend,
+};
+
+impl Engine {
+    /// Begins comparisons that are due, and asks for what earlier ones found missing.
+    pub(in super::super) fn reconcile(&mut self, now: Time) {
+        let out = &mut |output| self.outputs.push_back(output);
+        let due = self.reconcile.timeout(now, &self.peers, &self.pool, &mut self.rng, out);
+        for (peer, mut ids) in due {
+            ids.retain(|id| self.pool.get_short(id).is_none());
+            self.stats.found_missing += ids.len() as u64;
+            self.gossip.announced(now, peer, &ids, &self.peers, out);
+        }
+    }
+
+    pub(in super::super) fn digest(&mut self, now: Time, peer: NodeId, digest: &Digest) {
+        let Some(link) = self.peers.get_mut(&peer) else { return };
+        let out = &mut |output| self.outputs.push_back(output);
+        if !spend(&mut link.symbols, now, ANSWER) {
+            return;
+        }
+        let outcome = self.reconcile.digest(now, peer, digest, &self.pool, &mut self.rng, out);
+        self.compared(now, peer, outcome);
+    }
+
+    pub(in super::super) fn get_symbols(&mut self, now: Time, peer: NodeId, request: &GetSymbols) {
+        let Some(link) = self.peers.get_mut(&peer) else { return };
+        let out = &mut |output| self.outputs.push_back(output);
+        let outcome = self.reconcile.get_symbols(now, peer, request, &mut link.symbols, out);
+        self.compared(now, peer, outcome);
+    }
+
+    pub(in super::super) fn sketch(&mut self, now: Time, peer: NodeId, sketch: &Sketch) {
+        let out = &mut |output| self.outputs.push_back(output);
+        let outcome = self.reconcile.sketch(now, peer, sketch, &self.pool, &mut self.rng, out);
+        if outcome != Outcome::Unasked && !self.reconcile.is_asking(&peer) {
+            self.reconcile.go_on(now, MAX_AT_ONCE, &self.peers, &self.pool, &mut self.rng, out);
+        }
+        self.compared(now, peer, outcome);
+    }
+
+    fn compared(&mut self, now: Time, peer: NodeId, outcome: Outcome) {
+        match outcome {
+            Outcome::Nothing => {}
+            Outcome::Unasked => self.blame(now, peer, Blame::Waste),
+            Outcome::Impossible => self.blame(now, peer, Blame::InvalidItem),
+            Outcome::Equal(slice) => self.locals.seen_all(|id| slice.contains(id)),
+            Outcome::Different { slice, ours, theirs } => {
+                self.locals.seen_all(|id| slice.contains(id) && !ours.contains(id));
+                let missing = theirs.into_iter().filter(|id| self.pool.get_short(id).is_none());
+                self.reconcile.hold(now, peer, missing);
+                if let Some(link) = self.peers.get(&peer) {
+                    let out = &mut |output| self.outputs.push_back(output);
+                    self.gossip.lacking(now, peer, link.slot, ours, super::HOLD, out);
+                }
+            }
+        }
+    }
+}
