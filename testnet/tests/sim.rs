@@ -90,6 +90,24 @@ fn what_a_living_node_has_gets_to_all_that_live() {
 }
 
 #[test]
+fn what_pushes_and_announcements_lose_comparing_pools_finds_within_five_seconds() {
+    let report = sim("--nodes 60 --rate 20 --duration 10s --loss 0.2 --loss-of push,ihave --settle 0");
+    assert_eq!((&report["delivery_ratio"], &report["banned"]), (&1.0.into(), &0.into()), "{report}");
+    assert!(number(&report["latency_ms"]["max"]) < 5000.0, "{report}");
+    let asked = report["frames_by_kind"]["sketch"].as_u64().unwrap();
+    assert!(asked > 60 * 5, "{asked} sketches");
+}
+
+#[test]
+fn comparing_pools_costs_little() {
+    let report = sim("--nodes 60 --rate 20 --duration 20s");
+    let bytes = |kind: &str| report["bytes_by_kind"][kind].as_u64().unwrap_or_default() as f64;
+    let compared: f64 = ["digest", "sketch", "get_symbols"].into_iter().map(bytes).sum();
+    let all: f64 = report["bytes_by_kind"].as_object().unwrap().keys().map(|kind| bytes(kind)).sum();
+    assert!(compared > 0.0 && compared < 0.1 * (all - compared), "{report}");
+}
+
+#[test]
 fn halves_that_find_each_other_again_exchange_what_they_missed() {
     let report = sim("--nodes 40 --rate 20 --duration 6s --partition 1s..4s --detect 1s --settle 0");
     assert_eq!(report["delivery_ratio"], 1.0, "{report}");

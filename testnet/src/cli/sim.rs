@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use starling_mempool::PoolConfig;
 use starling_node::{cli::Failure, engine::GossipConfig};
-use starling_wire::limits::MAX_TX;
+use starling_wire::{Kind, limits::MAX_TX};
 
 use super::{options::read_regions, output, say};
 use crate::{
@@ -73,6 +73,9 @@ pub(super) struct Options {
     /// Share of the messages that vanish, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     loss: f64,
+    /// Kinds of messages that --loss is about, such as push,ihave [default: all]
+    #[arg(long, value_name = "KIND", value_delimiter = ',', requires = "loss", value_parser = message_kind)]
+    loss_of: Vec<String>,
     /// Let a share of the nodes stop at a time, such as 0.2@40s
     #[arg(long, value_name = "SHARE@TIME")]
     crash: Option<Crash>,
@@ -120,6 +123,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         gossip: GossipConfig { redundancy: options.redundancy },
         faults: Faults {
             loss: options.loss,
+            loss_of: options.loss_of.clone(),
             crash: options.crash,
             detect: options.detect,
             partition: options.partition,
@@ -155,8 +159,11 @@ fn check(options: &Options, load: &LoadSpec) -> Result<(), Failure> {
     if options.duration.is_zero() || options.duration > Duration::from_secs(3600) {
         return Err(Failure::usage("--duration must be above 0 and at most 1h"));
     }
-    if options.hostile.is_some() && !options.relay.iter().all(|relay| matches!(relay, Relays::One(RelayKind::Starling)))
-    {
+    let is_starling = options.relay.iter().all(|relay| matches!(relay, Relays::One(RelayKind::Starling)));
+    if !options.loss_of.is_empty() && !is_starling {
+        return Err(Failure::usage("--loss-of is for the relay starling only: models of others have other messages"));
+    }
+    if options.hostile.is_some() && !is_starling {
         return Err(Failure::usage("--hostile is for the relay starling only: models of others have no hostile nodes"));
     }
     if options.settle.is_some_and(|settle| settle >= options.duration) {
@@ -181,6 +188,14 @@ fn relay(text: &str) -> Result<Relays, String> {
         let names: Vec<&str> = RelayKind::value_variants().iter().map(|relay| relay.name()).collect();
         format!("there is no relay `{text}`; there are all, {}", names.join(", "))
     })
+}
+
+fn message_kind(text: &str) -> Result<String, String> {
+    let names = Kind::ALL.map(Kind::name);
+    if names.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("there is no kind of message `{text}`; there are {}", names.join(", ")))
 }
 
 fn positive(text: &str) -> Result<f64, String> {

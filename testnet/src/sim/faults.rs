@@ -62,10 +62,12 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
 }
 
 /// All that goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Faults {
     /// Share of the messages that vanish, from the start of the load on.
     pub(crate) loss: f64,
+    /// The kinds of messages that do, by their names; all without any.
+    pub(crate) loss_of: Vec<String>,
     /// Nodes that stop.
     pub(crate) crash: Option<Crash>,
     /// When neighbours of a node that stopped, or is cut off, take notice.
@@ -78,7 +80,14 @@ pub(crate) struct Faults {
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { loss: 0.0, crash: None, detect: Duration::from_secs(3), partition: None, hostile: None }
+        Self {
+            loss: 0.0,
+            loss_of: Vec::new(),
+            crash: None,
+            detect: Duration::from_secs(3),
+            partition: None,
+            hostile: None,
+        }
     }
 }
 
@@ -96,6 +105,11 @@ pub(crate) struct Victims {
 }
 
 impl Faults {
+    /// Whether messages of a kind may vanish.
+    pub(crate) fn loses(&self, kind: &str) -> bool {
+        self.loss > 0.0 && (self.loss_of.is_empty() || self.loss_of.iter().any(|name| name == kind))
+    }
+
     /// Draws the nodes.
     pub(crate) fn victims(&self, nodes: usize, seed: u64) -> Victims {
         let share = |share: f64| (share * nodes as f64).round() as usize;
@@ -149,7 +163,7 @@ mod tests {
         let count = |hit: &[bool]| hit.iter().filter(|hit| **hit).count();
         assert_eq!((count(&victims.dead), count(&victims.far), count(&victims.hostile)), (10, 25, 5));
         assert!((0..50).all(|node| victims.counted[node] != (victims.dead[node] || victims.hostile[node])));
-        let without = Faults { hostile: None, ..faults }.victims(50, 1);
+        let without = Faults { hostile: None, ..faults.clone() }.victims(50, 1);
         assert_eq!((&without.dead, &without.far), (&victims.dead, &victims.far), "each is drawn by itself");
         assert_eq!(victims, faults.victims(50, 1));
         assert_ne!(victims, faults.victims(50, 2));

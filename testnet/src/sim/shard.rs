@@ -77,6 +77,8 @@ pub(super) struct Shard<'a, R: Relay> {
     bodies: Vec<Body>,
     /// By direction; only those that lead away from this shard's nodes are in use.
     ends: Vec<End>,
+    /// By kind, whether messages may vanish.
+    lossy: Vec<bool>,
     /// Whether the nodes that are to crash have.
     crashed: bool,
     apart: bool,
@@ -101,6 +103,7 @@ impl<'a, R: Relay> Shard<'a, R> {
             bodies: vec![Body { busy_until: 0, armed: NEVER }; nodes.len()],
             nodes,
             ends: vec![End::default(); scenario.topology.arcs.len()],
+            lossy: R::kinds().into_iter().map(|kind| scenario.faults.loses(kind)).collect(),
             crashed: false,
             apart: false,
             record: Recorder::new(scenario, R::kinds(), part),
@@ -308,7 +311,7 @@ impl<'a, R: Relay> Shard<'a, R> {
             self.congested.push(slot);
         }
         self.record.sent(self.now, node, bytes);
-        let lost = faults.loss > 0.0 && self.now >= LOAD_START && share(!draw) < faults.loss;
+        let lost = self.lossy[message.kind()] && self.now >= LOAD_START && share(!draw) < faults.loss;
         let cut = self.apart && victims.far[arc.from as usize] != victims.far[arc.to as usize];
         if lost || cut {
             return;
