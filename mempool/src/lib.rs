@@ -15,6 +15,7 @@ mod budget;
 mod config;
 mod error;
 mod eviction;
+mod fingerprints;
 mod floor;
 mod genesis;
 #[cfg(test)]

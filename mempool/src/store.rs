@@ -11,9 +11,10 @@ use std::{
 };
 
 use slab::Slab;
-use starling_wire::{AccountId, ShortId, SignedTx, TxId, VerifiedTx};
+use starling_wire::{AccountId, Fingerprint, ShortId, SignedTx, Slice, TxId, VerifiedTx};
 
 use crate::{
+    fingerprints::Fingerprints,
     ordering::{FeeRate, Rank},
     pool::{Origin, Place},
     sender::Sender,
@@ -92,6 +93,7 @@ pub(crate) struct Store {
     /// Those with a last height, by it.
     pub(crate) by_height: BTreeSet<(u64, Slot)>,
     bytes: usize,
+    fingerprints: Fingerprints,
 }
 
 fn number(id: &ShortId) -> u64 {
@@ -143,6 +145,16 @@ impl Store {
         all.map(|(id, _)| *id).filter(move |id| last.replace(*id) != Some(*id)).map(|id| ShortId(id.to_be_bytes()))
     }
 
+    /// What is held of a slice, in short.
+    pub(crate) fn fingerprint(&self, slice: Slice) -> Fingerprint {
+        self.fingerprints.of(slice).unwrap_or_else(|| {
+            let (first, last) = slice.range().into_inner();
+            let ids = self.ids.range((number(&first), 0)..=(number(&last), Slot::MAX));
+            ids.map(|(_, slot)| Fingerprint::of(&self.slots.get(*slot).tx.id()))
+                .fold(Fingerprint::default(), Fingerprint::and)
+        })
+    }
+
     pub(crate) fn place(&self, slot: Slot) -> Place {
         let pooled = self.slots.get(slot);
         self.sender_of(pooled).place(pooled.nonce())
@@ -177,6 +189,7 @@ impl Store {
         let slot = self.slots.0.insert(Pooled { tx, rank, expires, origin, sender }) as Slot;
         let pooled = self.slots.get(slot);
         self.bytes += pooled.len();
+        self.fingerprints.add(&pooled.tx.id());
         self.ids.insert((number(&pooled.tx.short_id()), slot));
         self.by_rank.insert(rank, slot);
         self.by_time.insert((expires, slot));
@@ -245,6 +258,7 @@ impl Store {
     fn take(&mut self, slot: Slot) -> Pooled {
         let pooled = self.slots.0.remove(slot as usize);
         self.bytes -= pooled.len();
+        self.fingerprints.remove(&pooled.tx.id());
         self.ids.remove(&(number(&pooled.tx.short_id()), slot));
         self.by_time.remove(&(pooled.expires, slot));
         if let Some(height) = pooled.tx.transaction().valid_until {
@@ -264,6 +278,11 @@ impl Store {
         let all: Vec<_> = self.slots.0.iter().map(|(slot, pooled)| (slot as Slot, pooled)).collect();
         let len = all.len();
         assert_eq!((self.ids.len(), self.by_rank.len(), self.by_time.len()), (len, len, len));
+        for slice in Slice::ALL.parts(0).chain(Slice::ALL.parts(3)).chain(Slice::ALL.parts(9)) {
+            let ids = all.iter().map(|(_, pooled)| pooled.tx.id()).filter(|id| slice.contains(&id.short()));
+            let expected = ids.map(|id| Fingerprint::of(&id)).fold(Fingerprint::default(), Fingerprint::and);
+            assert_eq!(self.fingerprint(slice), expected);
+        }
         let (mut queued, mut heads, mut with_height, mut bytes) = (0, 0, 0, 0);
         for (slot, pooled) in &all {
             assert!(self.ids.contains(&(number(&pooled.tx.short_id()), *slot)));

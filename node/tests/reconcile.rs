@@ -8,13 +8,18 @@ mod cluster;
 use std::{cell::Cell, collections::BTreeSet, rc::Rc, time::Duration};
 
 use bytes::BytesMut;
-use cluster::{ACCOUNTS, Cluster, account_key, address, genesis, transfer};
+use cluster::{Cluster, account_key, address, transfer};
 use proptest::prelude::*;
+use starling_mempool::GenesisAccount;
 use starling_node::engine::{Event, Input};
 use starling_wire::{
-    BoundedVec, Digest, GetSymbols, Hello, Kind, Message, NetworkId, NodeId, PROTOCOL_VERSION, SignedTx, Sketch, Slice,
+    BoundedVec, Digest, Fingerprint, GetSymbols, Hello, Kind, Message, NetworkId, NodeId, PROTOCOL_VERSION, ShortId,
+    SignedTx, Sketch, Slice,
     sketch::{Encoder, Symbol},
 };
+
+/// Rich accounts; no more than 64 transactions of each fit into a pool.
+const ACCOUNTS: u64 = 400;
 
 /// The `i`th of many transactions; each has a fee of its own.
 fn tx(i: u64) -> SignedTx {
@@ -27,6 +32,8 @@ fn tx(i: u64) -> SignedTx {
 /// Nodes that have not met, each with some of the transactions.
 fn strangers(pools: &[Vec<u64>], seed: u64) -> Cluster {
     let mut cluster = Cluster::new(0, 0, 0, seed);
+    let account = |i| GenesisAccount { id: account_key(i).account(), balance: 1_000_000_000 };
+    cluster.genesis.accounts = (0..ACCOUNTS).map(account).collect();
     for pool in pools {
         let node = cluster.add(0, None, seed);
         pool.iter().for_each(|i| cluster.submit(node, &tx(*i)));
@@ -94,58 +101,94 @@ fn equal_pools_say_so_in_64_bytes() {
     let pool: Vec<u64> = (0..500).collect();
     let mut cluster = strangers(&[pool.clone(), pool], 1);
     link(&mut cluster, 0, 1);
-    cluster.run(Duration::from_secs(1));
     let met = cluster.sent.len();
-    cluster.run(Duration::from_secs(20));
+    cluster.run(Duration::from_secs(30));
     let sent = &cluster.sent[met..];
-    let compared = of_kinds(sent, &COMPARING);
-    assert!((26..=60).contains(&compared.len()), "each begins one a second: {}", compared.len());
-    assert!(compared.iter().all(|message| bytes(std::slice::from_ref(message)) <= 64));
+    assert!(of_kinds(sent, &COMPARING).iter().all(|message| bytes(std::slice::from_ref(message)) <= 64));
     assert!(of_kinds(sent, &[Kind::Sketch, Kind::IHave, Kind::IWant, Kind::Push]).is_empty());
 }
 
 #[test]
+fn a_pool_that_does_not_change_is_compared_less_often() {
+    let pool: Vec<u64> = (0..50).collect();
+    let mut cluster = strangers(&[pool.clone(), pool], 9);
+    link(&mut cluster, 0, 1);
+    cluster.run(Duration::from_secs(20));
+    let begun = |c: &mut Cluster, seconds| {
+        let before = c.sent.len();
+        c.run(Duration::from_secs(seconds));
+        of_kinds(&c.sent[before..], &[Kind::Digest]).len()
+    };
+    let calm = begun(&mut cluster, 80);
+    assert!((12..=36).contains(&calm), "two nodes, once in eight seconds: {calm}");
+    // A transaction that gets nowhere by itself is still found at once.
+    cluster.filter = Box::new(|_, _, message| !matches!(message, Message::Push { .. } | Message::IHave(_)));
+    cluster.submit(0, &tx(50));
+    let at = cluster.now;
+    cluster.run(Duration::from_secs(1));
+    cluster.filter = Box::new(|_, _, _| true);
+    cluster.run_until("the transaction", |c| c.engine(1).pool().len() == 51);
+    assert!(cluster.now - at < Duration::from_secs(4), "{:?}", cluster.now - at);
+    assert!(begun(&mut cluster, 5) >= 5, "and for a while pools are compared as often as under load");
+}
+
+#[test]
 fn a_difference_costs_what_it_is_and_not_what_the_pools_are() {
-    // 1,000 transactions each, of which 100 on either side are the other's news.
-    let (a, b) = ((0..1000), (0..900).chain(1000..1100));
+    // 10,000 transactions each, of which 100 on either side are the other's news.
+    let (a, b) = ((0..10_000), (0..9_900).chain(10_000..10_100));
     let mut cluster = strangers(&[a.collect(), b.collect()], 2);
     let before = cluster.sent.len();
     link(&mut cluster, 0, 1);
-    cluster.run_until("equal pools", |c| (0..2).all(|node| c.engine(node).pool().len() == 1100));
+    cluster.run_until("equal pools", |c| (0..2).all(|node| c.engine(node).pool().len() == 10_100));
     // The other may begin a comparison of its own meanwhile: that of the first digest counts.
     let mut compared = of_kinds(&cluster.sent[before..], &COMPARING);
     let first = salt(&compared[0].2);
     compared.retain(|(.., message)| salt(message) == first);
+    // An id has 8 bytes; checksum and count of a symbol have 4.
     let bytes = bytes(&compared);
-    assert!(bytes < 200 * 12 * 9 / 5, "{bytes} bytes in {} messages", compared.len());
+    assert!(bytes <= 200 * Symbol::BYTES * 9 / 5, "{bytes} bytes in {} messages", compared.len());
     let pushed = of_kinds(&cluster.sent[before..], &[Kind::Push]).len();
     assert_eq!(pushed, 200, "nothing is sent that is not missing");
+
+    // Then they are equal, and that takes one message of each side.
+    cluster.run(Duration::from_secs(2));
+    let before = cluster.sent.len();
+    cluster.run(Duration::from_secs(2));
+    let compared = of_kinds(&cluster.sent[before..], &COMPARING);
+    assert!(!compared.is_empty());
+    for message in compared {
+        assert_eq!((message.2.kind(), self::bytes(&[message])), (Kind::Digest, 36));
+    }
 }
 
 #[test]
-fn whoever_starts_empty_gets_the_best_first_and_asks_several() {
-    let pool: Vec<u64> = (0..3000).collect();
-    let mut cluster = strangers(&[pool.clone(), pool.clone(), pool.clone(), pool], 3);
-    (1..4).for_each(|node| link(&mut cluster, 0, node));
+fn whoever_starts_empty_gets_the_best_first_and_asks_all_neighbours() {
+    const ALL: u64 = 20_000;
+    let pool: Vec<u64> = (0..ALL).collect();
+    let mut cluster = strangers(&[pool.clone(), pool], 3);
+    link(&mut cluster, 0, 1);
     cluster.run(Duration::from_secs(2));
     let late = cluster.add(0, None, 3);
-    (0..4).for_each(|node| link(&mut cluster, late, node));
-    let (at, mut fees) = (cluster.now, (0..3000).map(|i| tx(i).transaction().fee).collect::<Vec<_>>());
+    (0..2).for_each(|node| link(&mut cluster, late, node));
+    let (at, mut fees) = (cluster.now, (0..ALL).map(|i| tx(i).transaction().fee).collect::<Vec<_>>());
     fees.sort_unstable();
-    let threshold = fees[2000];
-    cluster.run_until("a thousand", |c| c.engine(late).pool().len() >= 900);
+    let threshold = fees[ALL as usize - 1_500];
+    cluster.run_until("a thousand", |c| c.engine(late).pool().len() >= 1000);
     let best = cluster.engine(late).pool().iter().filter(|tx| tx.transaction().fee >= threshold).count();
-    assert!(best >= 850, "{best} of the first 900 are of the best third");
-    cluster.run_until("everything", |c| c.engine(late).pool().len() == 3000);
-    assert!(cluster.now - at < Duration::from_secs(15), "{:?}", cluster.now - at);
-    for node in 0..4 {
+    assert!(best >= 950, "{best} of the first thousand are of the best");
+    cluster.run_until("everything", |c| c.engine(late).pool().len() == ALL as usize);
+    assert!(cluster.now - at < Duration::from_secs(20), "{:?}", cluster.now - at);
+    for node in 0..2 {
         let asked: usize = cluster
             .sent
             .iter()
             .filter(|(from, to, _)| (*from, *to) == (late, node))
             .fold(0, |sum, sent| sum + if let Message::IWant(ids) = &sent.2 { ids.len() } else { 0 });
-        assert!(asked < 2000, "node {node} was asked for {asked} of 3000");
+        assert!(asked < ALL as usize * 3 / 4, "node {node} was asked for {asked}");
     }
+    let pushed = cluster.sent.iter().filter(|(_, to, message)| *to == late && message.kind() == Kind::Push).count();
+    assert!(pushed < ALL as usize * 11 / 10, "{pushed} pushed");
+    assert_eq!(cluster.engine(late).stats().banned, 0);
 }
 
 #[test]
@@ -167,7 +210,10 @@ fn parts_of_a_network_that_were_apart_agree_within_ten_seconds() {
 
 #[test]
 fn pushes_that_are_lost_for_good_are_found() {
-    let mut cluster = Cluster::new(8, 3, 0, 5);
+    let mut cluster = strangers(&[], 5);
+    for _ in 0..8 {
+        cluster.add(3, None, 5);
+    }
     cluster.settle(3);
     // A fifth of all pushes and announcements vanish.
     let number = Rc::new(Cell::new(0_u64));
@@ -190,7 +236,7 @@ fn pushes_that_are_lost_for_good_are_found() {
 
 fn hostile(cluster: &mut Cluster) -> NodeId {
     let peer = cluster.puppet();
-    let hello = Hello { version: PROTOCOL_VERSION, network: NetworkId(7), genesis: genesis().id(), height: 0 };
+    let hello = Hello { version: PROTOCOL_VERSION, network: NetworkId(7), genesis: cluster.genesis.id(), height: 0 };
     say(cluster, peer, Message::Hello(hello));
     peer
 }
@@ -231,37 +277,174 @@ fn answers_that_nobody_asked_for_are_waste() {
 }
 
 #[test]
-fn symbols_of_no_set_are_charged_and_random_ones_end() {
+fn symbols_of_no_set_are_charged() {
     let mut cluster = strangers(&[(0..20).collect()], 7);
     let peer = hostile(&mut cluster);
     cluster.run_until("a digest", |c| digest_to(c, &peer).is_some());
-    let Digest { salt, symbol, .. } = digest_to(&cluster, &peer).unwrap();
+    let salt = digest_to(&cluster, &peer).unwrap().salt;
     // Its own symbol, with one of its own transactions in it once more: as though it lacked it.
-    let known = Encoder::new(salt, [tx(0).short_id()]).digest();
-    let sum = std::array::from_fn(|i| symbol.sum[i] ^ known.sum[i]);
-    let twice = Symbol { sum, check: symbol.check ^ known.check, count: symbol.count.wrapping_add(1) };
+    let first = |ids: &[ShortId]| Encoder::new(salt, ids.iter().copied()).next_symbols(1)[0];
+    let symbol = first(&(0..20).map(|i| tx(i).short_id()).collect::<Vec<_>>());
+    let known = first(&[tx(0).short_id()]);
+    let twice = Symbol {
+        sum: std::array::from_fn(|i| symbol.sum[i] ^ known.sum[i]),
+        check: std::array::from_fn(|i| symbol.check[i] ^ known.check[i]),
+        count: symbol.count.wrapping_add(1),
+    };
     say(&mut cluster, peer, sketch(salt, 21, 0, vec![twice]));
     assert_eq!(score(&cluster, &peer), -25.0);
+}
 
-    // One that never comes apart is asked for a bounded number of symbols.
-    let first = cluster.sent.len();
-    cluster.run_until("another digest", |c| {
-        digest_to(c, &peer).is_some_and(|digest| digest.salt != salt) && c.sent.len() > first
-    });
-    let salt = digest_to(&cluster, &peer).unwrap().salt;
-    let noise =
-        |at: u32| Symbol { sum: u64::from(at).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes(), check: at, count: 3 };
-    let (mut from, mut count) = (0, 16);
-    let rounds = (0..1000).find(|_| {
-        say(&mut cluster, peer, sketch(salt, 20, from, (from..from + count).map(noise).collect()));
-        from += count;
-        match cluster.sent.last() {
-            Some((.., Message::GetSymbols(request))) if request.from == from => count = request.count.into(),
-            _ => return true,
+/// Lets node 0 run, and a neighbour answer what it says.
+fn answering(
+    cluster: &mut Cluster,
+    peer: NodeId,
+    time: Duration,
+    mut answer: impl FnMut(&Cluster, &Message) -> Option<Message>,
+) {
+    let (to, end, mut read) = (cluster.index(&peer), cluster.now + time, cluster.sent.len());
+    while cluster.now < end {
+        cluster.run(Duration::from_millis(5));
+        while let Some((_, node, message)) = cluster.sent.get(read) {
+            read += 1;
+            if *node == to
+                && let Some(answer) = answer(cluster, message)
+            {
+                say(cluster, peer, answer);
+            }
         }
-        false
+    }
+}
+
+/// A node that misses something which an honest neighbour has, and a hostile neighbour that it knows already.
+fn besieged(seed: u64) -> (Cluster, NodeId) {
+    let mut cluster = strangers(&[(0..200).collect(), (20..240).collect()], seed);
+    let peer = hostile(&mut cluster);
+    (cluster, peer)
+}
+
+#[test]
+fn symbols_that_never_come_apart_are_asked_for_within_bounds_and_delay_nobody() {
+    let (mut cluster, peer) = besieged(10);
+    let own: Vec<ShortId> = (0..200).map(|i| tx(i).short_id()).collect();
+    let (mut encoder, mut sessions, mut most, mut asked) = (None, 0, 0, 0);
+    let mut never = |message: &Message| {
+        let (salt, count) = match message {
+            Message::Digest(digest) => {
+                sessions += 1;
+                encoder = Some(Encoder::new(digest.salt, own.iter().copied()));
+                (digest.salt, 16)
+            }
+            Message::GetSymbols(request) => (request.salt, request.count.into()),
+            _ => return None,
+        };
+        let encoder = encoder.as_mut()?;
+        let from = encoder.made();
+        (most, asked) = (most.max(from + count), asked + count);
+        // Little seems to differ, and nothing ever comes apart.
+        let noise = |symbol: Symbol| Symbol { sum: symbol.sum.map(|byte| byte ^ 0x5a), ..symbol };
+        let symbols = encoder.next_symbols(count).into_iter().map(noise).collect();
+        Some(sketch(salt, 200, from as u32, symbols))
+    };
+    answering(&mut cluster, peer, Duration::from_secs(60), |_, message| never(message));
+    link(&mut cluster, 0, 1);
+    answering(&mut cluster, peer, Duration::from_secs(5), |_, message| never(message));
+    assert_eq!((cluster.engine(0).pool().len(), cluster.engine(1).pool().len()), (240, 240));
+    assert!(sessions > 10 && most > 1000 && most <= 4096, "{sessions} of up to {most} symbols");
+    assert!(asked * Symbol::BYTES <= (1 << 20) + 65 * (16 << 10), "{asked} symbols");
+}
+
+#[test]
+fn a_neighbour_that_says_it_has_millions_delays_nobody() {
+    let (mut cluster, peer) = besieged(11);
+    let before = cluster.sent.len();
+    let many = |message: &Message| match message {
+        Message::Digest(digest) => Some(sketch(digest.salt, u32::MAX, 0, Vec::new())),
+        _ => None,
+    };
+    answering(&mut cluster, peer, Duration::from_secs(20), |_, message| many(message));
+    let begun = of_kinds(&cluster.sent[before..], &[Kind::Digest]).len();
+    assert!((20..3000).contains(&begun), "{begun} comparisons");
+    link(&mut cluster, 0, 1);
+    answering(&mut cluster, peer, Duration::from_secs(5), |_, message| many(message));
+    assert_eq!((cluster.engine(0).pool().len(), cluster.engine(1).pool().len()), (240, 240));
+}
+
+#[test]
+fn ids_that_do_not_exist_are_broken_promises() {
+    let (mut cluster, peer) = besieged(12);
+    let made_up = (0..40).map(|i: u64| ShortId(made_up_id(i)));
+    let set: Vec<ShortId> = (0..200).map(|i| tx(i).short_id()).chain(made_up).collect();
+    let mut encoder = None;
+    answering(&mut cluster, peer, Duration::from_secs(20), |_, message| {
+        let (salt, count) = match message {
+            Message::Digest(digest) => {
+                encoder = Some(Encoder::new(digest.salt, set.iter().copied()));
+                (digest.salt, 16)
+            }
+            Message::GetSymbols(request) => (request.salt, request.count),
+            _ => return None,
+        };
+        let encoder = encoder.as_mut()?;
+        let from = encoder.made() as u32;
+        Some(sketch(salt, 240, from, encoder.next_symbols(count.into())))
     });
-    assert!(rounds.is_some() && from <= 4096, "{from} symbols");
+    let asked = cluster.sent.iter().filter(|(.., message)| message.kind() == Kind::IWant).count();
+    assert!(
+        asked > 3 && score(&cluster, &peer) <= -2.0 * asked as f64 * 0.7,
+        "{asked} times: {}",
+        score(&cluster, &peer)
+    );
+}
+
+/// Eight bytes that are no transaction's.
+fn made_up_id(i: u64) -> [u8; 8] {
+    (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xda94_2042_e4dd_58b5).to_le_bytes()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn whatever_is_answered_costs_little_and_delays_nobody(
+        answers in proptest::collection::vec(
+            proptest::collection::vec((any::<[u8; 8]>(), any::<[u8; 3]>(), 0..4u8, 0..4u8), 0..80),
+            1..40,
+        ),
+        sizes in proptest::collection::vec(prop_oneof![0..400u32, any::<u32>()], 1..10),
+        follows: bool,
+        seed: u64,
+    ) {
+        let (mut cluster, peer) = besieged(seed);
+        let before = cluster.sent.len();
+        let (mut answers, mut sizes) = (answers.into_iter().cycle(), sizes.into_iter().cycle());
+        let mut any = |message: &Message| {
+            let (salt, from, wanted) = match message {
+                Message::Digest(digest) => (digest.salt, 0, 16),
+                Message::GetSymbols(request) => (request.salt, request.from, usize::from(request.count)),
+                _ => return None,
+            };
+            let symbols = answers.next()?.into_iter().map(|(sum, check, count, kind)| match kind {
+                // One that looks like a single id, of this node's pool, or of none.
+                0 => single(salt, tx(u64::from(check[0]) % 200).short_id(), count),
+                1 => single(salt, ShortId(sum), count),
+                _ => Symbol { sum, check, count },
+            });
+            let symbols: Vec<Symbol> = if follows { symbols.cycle().take(wanted).collect() } else { symbols.collect() };
+            Some(sketch(salt, sizes.next()?, from, symbols))
+        };
+        answering(&mut cluster, peer, Duration::from_secs(10), |_, message| any(message));
+        link(&mut cluster, 0, 1);
+        answering(&mut cluster, peer, Duration::from_secs(5), |_, message| any(message));
+        prop_assert_eq!((cluster.engine(0).pool().len(), cluster.engine(1).pool().len()), (240, 240));
+        let said = bytes(&of_kinds(&cluster.sent[before..], &COMPARING));
+        prop_assert!(said < 64 << 10, "{} bytes", said);
+    }
+}
+
+fn single(salt: u64, id: ShortId, ours: u8) -> Symbol {
+    let symbol = Encoder::new(salt, [id]).next_symbols(1)[0];
+    if ours % 2 == 0 { symbol } else { Symbol { count: u8::MAX, ..symbol } }
 }
 
 #[test]
@@ -270,7 +453,7 @@ fn digests_without_end_are_answered_with_a_bounded_number_of_bytes() {
     let peer = hostile(&mut cluster);
     let first = cluster.sent.len();
     for salt in 0..2000 {
-        let digest = Digest { salt, slice: Slice::ALL, count: 190, symbol: Symbol::default() };
+        let digest = Digest { salt, slice: Slice::ALL, holds: Fingerprint { count: 190, sum: 1 } };
         say(&mut cluster, peer, Message::Digest(digest));
         say(&mut cluster, peer, Message::GetSymbols(GetSymbols { salt, from: 16, count: 1024 }));
     }

@@ -7,8 +7,6 @@
 
 #![expect(clippy::expect_used, reason = "a benchmark of wrong input is worth nothing")]
 
-use std::hint::black_box;
-
 use criterion::{Criterion, criterion_group, criterion_main};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use starling_wire::{
@@ -19,8 +17,8 @@ use starling_wire::{
 const COMMON: u64 = 9_900;
 const EACH: u64 = 100;
 
-/// Bytes besides symbols: of a DIGEST, of a SKETCH and of a GET_SYMBOLS.
-const DIGEST: usize = 33;
+/// Bytes besides symbols, frames' headers counted: of a DIGEST, of a SKETCH and of a GET_SYMBOLS.
+const DIGEST: usize = 36;
 const SKETCH: usize = 25;
 const GET_SYMBOLS: usize = 19;
 
@@ -50,9 +48,7 @@ fn by_symbols(salt: u64, [ours, theirs]: &[Vec<u64>; 2]) -> (usize, usize) {
 }
 
 fn symbols(salt: u64, ours: &[starling_wire::ShortId], theirs: &[starling_wire::ShortId]) -> (usize, usize) {
-    let own = Encoder::new(salt, ours.iter().copied());
     let mut bytes = DIGEST;
-    black_box(own.digest());
     let mut encoder = Encoder::new(salt, theirs.iter().copied());
     let mut decoder = Decoder::new(salt, ours.iter().copied(), theirs.len());
     let (mut count, mut trips) = (16, 0);
@@ -64,8 +60,8 @@ fn symbols(salt: u64, ours: &[starling_wire::ShortId], theirs: &[starling_wire::
             Progress::More => {}
             Progress::Broken => unreachable!("honest symbols"),
         }
-        let guess = if trips == 1 { (decoder.estimate() * 11 / 10).saturating_sub(count) } else { 0 };
-        count = guess.max(decoder.taken() / 8).max(8);
+        let guess = if trips == 1 { decoder.estimate() * 3 / 4 } else { decoder.estimate() * 4 / 3 };
+        count = guess.saturating_sub(decoder.taken()).max(decoder.taken() / 12).max(8);
         bytes += GET_SYMBOLS;
     }
     let difference = decoder.into_difference();

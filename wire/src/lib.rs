@@ -27,7 +27,7 @@ pub use frame::FrameDecoder;
 pub use ids::{AccountId, BlockId, GenesisId, NetworkId, NodeId, ParseIdError, ShortId, TxId};
 pub use keys::SecretKey;
 pub use message::{GetBlocks, Goodbye, Hello, Kind, Labels, Message, Record};
-pub use reconcile::{Digest, GetSymbols, Sketch, Slice};
+pub use reconcile::{Digest, Fingerprint, GetSymbols, Sketch, Slice};
 pub use signature::{Signature, Unverified, Verified, verify, verify_batch};
 pub use tx::{SignedTx, Transaction, VerifiedTx};
 

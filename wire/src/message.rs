@@ -219,7 +219,7 @@ impl Kind {
             Self::Block => (BLOCK_OVERHEAD, MAX_BLOCK),
             Self::GetBlocks => (10, 10),
             Self::GetBlockTxs => (4, 4 + 32 * MAX_IDS),
-            Self::Digest => (28, 28),
+            Self::Digest => (31, 31),
             Self::Sketch => (20, 20 + Symbol::BYTES * MAX_SYMBOLS),
             Self::GetSymbols => (14, 14),
         }

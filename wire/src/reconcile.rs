@@ -4,7 +4,12 @@ use std::ops::RangeInclusive;
 
 use bincode::{Decode, Encode};
 
-use crate::{codec::BoundedVec, ids::ShortId, limits::MAX_SYMBOLS, sketch::Symbol};
+use crate::{
+    codec::BoundedVec,
+    ids::{ShortId, TxId},
+    limits::MAX_SYMBOLS,
+    sketch::Symbol,
+};
 
 /// A part of all short ids: those whose first `bits` bits are `prefix`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode)]
@@ -65,6 +70,33 @@ impl<Context> Decode<Context> for Slice {
 
 bincode::impl_borrow_decode!(Slice);
 
+/// What a set of transactions is, in short: equal for equal sets, and different for others unless somebody has taken pains
+/// to find transactions that make it equal. It is cheap to keep up with a set that changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub struct Fingerprint {
+    /// How many there are.
+    pub count: u32,
+    /// The sum of the last 16 bytes of their ids, each a little-endian number, modulo 2^128.
+    pub sum: u128,
+}
+
+impl Fingerprint {
+    /// That of one transaction.
+    pub fn of(id: &TxId) -> Self {
+        Self { count: 1, sum: u128::from_le_bytes(std::array::from_fn(|i| id.0[16 + i])) }
+    }
+
+    /// That of two sets without common transactions together.
+    pub fn and(self, other: Self) -> Self {
+        Self { count: self.count.wrapping_add(other.count), sum: self.sum.wrapping_add(other.sum) }
+    }
+
+    /// That of what is left of a set when some of its transactions are taken out.
+    pub fn without(self, other: Self) -> Self {
+        Self { count: self.count.wrapping_sub(other.count), sum: self.sum.wrapping_sub(other.sum) }
+    }
+}
+
 /// See [`crate::Message::Digest`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Digest {
@@ -72,10 +104,8 @@ pub struct Digest {
     pub salt: u64,
     /// What is compared.
     pub slice: Slice,
-    /// How many ids the sender has in it.
-    pub count: u32,
-    /// Their first symbol.
-    pub symbol: Symbol,
+    /// What the sender has in it.
+    pub holds: Fingerprint,
 }
 
 /// See [`crate::Message::Sketch`].
@@ -105,6 +135,18 @@ pub struct GetSymbols {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fingerprint_is_of_a_set_however_it_came_about() {
+        let of = |n: u8| Fingerprint::of(&TxId([n; 32]));
+        let all = of(1).and(of(200)).and(of(255));
+        assert_eq!(all, of(255).and(of(1)).and(of(7)).and(of(200)).without(of(7)));
+        assert_eq!(all.without(of(200)), of(1).and(of(255)));
+        assert_eq!((all.count, Fingerprint::default().count), (3, 0));
+        let mut id = TxId([0; 32]);
+        (id.0[16], id.0[31]) = (2, 1);
+        assert_eq!(Fingerprint::of(&id).sum, 2 + (1 << 120));
+    }
 
     #[test]
     fn slices_divide_all_ids() {

@@ -24,26 +24,27 @@ const SALT_KEY: u64 = u64::from_le_bytes(*b"starling");
 pub struct Symbol {
     /// Exclusive or of the ids.
     pub sum: [u8; 8],
-    /// Exclusive or of the upper halves of their salted hashes.
-    pub check: u32,
+    /// Exclusive or of the first bytes of their salted hashes. With the count, the position and what the decoder has
+    /// itself it mistakes several ids for one less often than once in 2^24 times.
+    pub check: [u8; 3],
     /// How many there are, modulo 256.
     pub count: u8,
 }
 
 impl Symbol {
     /// Bytes of an encoded symbol.
-    pub const BYTES: usize = 13;
+    pub const BYTES: usize = 12;
 
     fn mix(&mut self, id: ShortId, hash: u64, count: u8) {
         self.sum.iter_mut().zip(id.0).for_each(|(sum, byte)| *sum ^= byte);
-        self.check ^= check(hash);
+        self.check.iter_mut().zip(check(hash)).for_each(|(check, byte)| *check ^= byte);
         self.count = self.count.wrapping_add(count);
     }
 
     /// What is left of the difference of two sets: ids of `self`'s set alone count 1, of the other's -1.
     fn minus(mut self, other: &Self) -> Self {
         self.sum.iter_mut().zip(other.sum).for_each(|(sum, byte)| *sum ^= byte);
-        self.check ^= other.check;
+        self.check.iter_mut().zip(other.check).for_each(|(check, byte)| *check ^= byte);
         self.count = self.count.wrapping_sub(other.count);
         self
     }
@@ -54,8 +55,9 @@ fn hash(salt: u64, id: ShortId) -> u64 {
     SipHasher24::new_with_keys(salt, SALT_KEY).hash(&id.0)
 }
 
-fn check(hash: u64) -> u32 {
-    (hash >> 32) as u32
+fn check(hash: u64) -> [u8; 3] {
+    let [first, second, third, ..] = hash.to_be_bytes();
+    [first, second, third]
 }
 
 /// The positions of one id, in order: 0 and then those that its hash leads to.
@@ -76,6 +78,13 @@ impl Positions {
         let leap = (self.next as f64 + 1.5) * (4_294_967_296.0 / (self.state as f64 + 1.0).sqrt() - 1.0);
         // A conversion of too large a number gives the largest there is.
         self.next = self.next.saturating_add((leap.ceil() as u64).max(1));
+    }
+
+    /// Whether a position is one of those left.
+    fn contain(mut self, position: u64) -> bool {
+        let mut last = None;
+        self.below(position.saturating_add(1), |at| last = Some(at));
+        last == Some(position)
     }
 
     /// Gives the positions below `end` that are left.
@@ -115,11 +124,6 @@ impl Encoder {
         Self { items: ids.into_iter().map(|id| Item::new(salt, id)).collect(), made: 0 }
     }
 
-    /// The ids.
-    pub fn ids(&self) -> impl Iterator<Item = ShortId> + '_ {
-        self.items.iter().map(|item| item.id)
-    }
-
     /// How many ids there are.
     pub fn len(&self) -> usize {
         self.items.len()
@@ -133,13 +137,6 @@ impl Encoder {
     /// Symbols made so far.
     pub fn made(&self) -> usize {
         self.made as usize
-    }
-
-    /// The first symbol, in which all ids are: the digest of the set. Does not count as made.
-    pub fn digest(&self) -> Symbol {
-        let mut symbol = Symbol::default();
-        self.items.iter().for_each(|item| symbol.mix(item.id, item.hash, 1));
-        symbol
     }
 
     /// The next symbols. Looks at every id once.
@@ -272,6 +269,10 @@ impl Decoder {
             if !matches!(symbol.count, 1 | u8::MAX) || symbol.check != check(hash(self.salt, id)) {
                 continue;
             }
+            let mut item = Item::new(self.salt, id);
+            if !item.positions.contain(at as u64) {
+                continue;
+            }
             let is_ours = symbol.count == u8::MAX;
             let have = self.own.items.binary_search_by_key(&id, |item| item.id).is_ok();
             if have != is_ours || self.found.len() == self.symbols.len() || !self.seen.insert(id) {
@@ -283,8 +284,7 @@ impl Decoder {
             } else {
                 self.difference.theirs.push(id)
             }
-            let (mut item, out) = (Item::new(self.salt, id), symbol.count.wrapping_neg());
-            let (hash, symbols) = (item.hash, &mut self.symbols);
+            let (hash, out, symbols) = (item.hash, symbol.count.wrapping_neg(), &mut self.symbols);
             item.positions.below(symbols.len() as u64, |at| {
                 symbols[at as usize].mix(id, hash, out);
                 open.push(at as usize);
@@ -350,7 +350,7 @@ mod tests {
         #[test]
         fn whatever_comes_as_symbols_ends_and_costs_no_more_than_they(
             salt: u64,
-            raw in proptest::collection::vec((any::<[u8; 8]>(), any::<u32>(), 0..3u8), 1..200),
+            raw in proptest::collection::vec((any::<[u8; 8]>(), any::<[u8; 3]>(), 0..3u8), 1..200),
             pure in proptest::collection::vec((0..200usize, 0..20u64, any::<bool>()), 0..100),
             size: u32,
         ) {
@@ -408,19 +408,12 @@ mod tests {
     }
 
     #[test]
-    fn equal_sets_have_equal_digests_and_others_have_not() {
-        let set = ids(0..1_000);
-        let digest = |salt, ids: &[ShortId]| Encoder::new(salt, ids.iter().copied()).digest();
-        assert_eq!(digest(1, &set), digest(1, &set.iter().rev().copied().collect::<Vec<_>>()));
-        assert_ne!(digest(1, &set), digest(2, &set));
-        assert_ne!(digest(1, &set), digest(1, &set[1..]));
-        assert_eq!(Encoder::new(1, set.iter().copied()).next_symbols(1), [digest(1, &set)]);
-        // Ids of which the exclusive or is nothing do not hide each other.
+    fn ids_of_which_the_exclusive_or_is_nothing_do_not_hide_each_other() {
         let [a, b] = [id(1), id(2)];
         let hidden: Vec<u8> = a.0.iter().zip(b.0).map(|(a, b)| a ^ b).collect();
-        let c = ShortId(hidden.try_into().unwrap());
-        assert_eq!(digest(7, &[a, b, c]).sum, [0; 8]);
-        assert_ne!(digest(7, &[a, b, c]), digest(7, &[]));
+        let set = [a, b, ShortId(hidden.try_into().unwrap())];
+        assert_eq!(Encoder::new(7, set).next_symbols(1)[0].sum, [0; 8]);
+        assert_eq!(sorted(compare(7, &[], &set, 1).0.theirs), sorted(set.to_vec()));
     }
 
     #[test]

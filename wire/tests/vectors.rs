@@ -16,9 +16,9 @@ use curve25519_dalek::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use starling_wire::{
-    AccountId, Block, BlockId, BoundedVec, DecodeError, Digest, FrameDecoder, GenesisId, GetBlocks, GetSymbols,
-    Goodbye, Hello, Kind, Message, NetworkId, PROTOCOL_VERSION, Record, SecretKey, ShortId, Signature, SignatureError,
-    SignedBlock, SignedTx, Sketch, Slice, Transaction, TxId, Unverified,
+    AccountId, Block, BlockId, BoundedVec, DecodeError, Digest, Fingerprint, FrameDecoder, GenesisId, GetBlocks,
+    GetSymbols, Goodbye, Hello, Kind, Message, NetworkId, PROTOCOL_VERSION, Record, SecretKey, ShortId, Signature,
+    SignatureError, SignedBlock, SignedTx, Sketch, Slice, Transaction, TxId, Unverified,
     limits::{
         BLOCK_OVERHEAD, MAX_BLOCK, MAX_BLOCK_TXS, MAX_IDS, MAX_PAYLOAD, MAX_RECORD, MAX_RECORDS, MAX_SYMBOLS, MAX_TX,
     },
@@ -486,7 +486,7 @@ enum Fields {
         slice_bits: u8,
         slice_prefix: u16,
         count: u32,
-        symbol: Coded,
+        sum: Hex,
     },
     Sketch {
         salt: Dec,
@@ -505,17 +505,17 @@ enum Fields {
 #[serde(deny_unknown_fields)]
 struct Coded {
     sum: ShortId,
-    check: u32,
+    check: Hex,
     count: u8,
 }
 
 impl Coded {
     fn new(symbol: &Symbol) -> Self {
-        Self { sum: ShortId(symbol.sum), check: symbol.check, count: symbol.count }
+        Self { sum: ShortId(symbol.sum), check: Hex(symbol.check.to_vec()), count: symbol.count }
     }
 
     fn symbol(&self) -> Symbol {
-        Symbol { sum: self.sum.0, check: self.check, count: self.count }
+        Symbol { sum: self.sum.0, check: self.check.0[..].try_into().unwrap(), count: self.count }
     }
 }
 
@@ -550,11 +550,10 @@ impl Fields {
                 genesis: *genesis,
                 height: height.0,
             }),
-            Self::Digest { salt, slice_bits, slice_prefix, count, symbol } => Message::Digest(Digest {
+            Self::Digest { salt, slice_bits, slice_prefix, count, sum } => Message::Digest(Digest {
                 salt: salt.0,
                 slice: Slice::new(*slice_bits, *slice_prefix).unwrap(),
-                count: *count,
-                symbol: symbol.symbol(),
+                holds: Fingerprint { count: *count, sum: u128::from_le_bytes(sum.0[..].try_into().unwrap()) },
             }),
             Self::Sketch { salt, count, from, symbols } => Message::Sketch(Sketch {
                 salt: salt.0,
@@ -650,6 +649,7 @@ fn messages() -> Vec<MessageVector> {
     // /ip4/192.0.2.7/tcp/4001 and /ip4/192.0.2.7/udp/4001/quic-v1
     let tcp = [0x04, 192, 0, 2, 7, 0x06, 0x0f, 0xa1];
     let quic = [0x04, 192, 0, 2, 7, 0x91, 0x02, 0x0f, 0xa1, 0xcd, 0x03];
+    let first_three = transactions[..3].iter().fold(Fingerprint::default(), |all, tx| all.and(Fingerprint::of(&tx.id)));
     let records = vec![Hex(record(6, 1_767_225_600, &[&tcp, &quic])), Hex(record(7, 1, &[&tcp]))];
     vec![
         hello("hello, no block yet", 1, GenesisId([0x11; 32]), 0),
@@ -696,13 +696,13 @@ fn messages() -> Vec<MessageVector> {
             Fields::Probe { version: PROTOCOL_VERSION, network: 1, genesis: GenesisId([0x11; 32]), height: Dec(0) },
         ),
         MessageVector::new(
-            "digest, the ids of the first three transactions under salt 7",
+            "digest, the first three transactions",
             Fields::Digest {
                 salt: Dec(7),
                 slice_bits: 0,
                 slice_prefix: 0,
                 count: 3,
-                symbol: Coded::new(&sketched().digest()),
+                sum: Hex(first_three.sum.to_le_bytes().to_vec()),
             },
         ),
         MessageVector::new(
@@ -712,7 +712,7 @@ fn messages() -> Vec<MessageVector> {
                 slice_bits: 16,
                 slice_prefix: 0xabcd,
                 count: 0,
-                symbol: Coded::new(&Symbol::default()),
+                sum: Hex(vec![0; 16]),
             },
         ),
         MessageVector::new(
@@ -781,9 +781,9 @@ fn the_largest_of_every_kind_is_accepted() {
                 salt: 1,
                 count: 2,
                 from: 3,
-                symbols: list(vec![Symbol { sum: [7; 8], check: 8, count: 9 }; MAX_SYMBOLS]),
+                symbols: list(vec![Symbol { sum: [7; 8], check: [8; 3], count: 9 }; MAX_SYMBOLS]),
             }),
-            13_332,
+            12_308,
         ),
     ];
     for (message, body) in messages {
@@ -935,16 +935,16 @@ fn invalid() -> Vec<InvalidVector> {
     add("a header without its body", Frame, Incomplete, header(46, 0));
     add("a body without its last byte", Frame, Incomplete, edit(&Hex(framed(0, &[0; 46])), &|b| b.truncate(50)));
     add("kind 12, refused at the header", Frame, UnknownKind, header(0, 12));
-    add("kind 19, refused at the header", Frame, UnknownKind, header(28, 19));
+    add("kind 19, refused at the header", Frame, UnknownKind, header(31, 19));
     add("kind 42, refused at the header", Frame, UnknownKind, header(0, 42));
     add("kind 255, refused at the header", Frame, UnknownKind, header(u32::MAX, 255));
     add("hello of 45 bytes, refused at the header", Frame, Truncated, header(45, 0));
     add("hello of 47 bytes, refused at the header", Frame, TooLong, header(47, 0));
-    let digest = |bits: u8, prefix: u16| framed(20, &[&[7; 8][..], &[bits], &prefix.to_le_bytes(), &[0; 17]].concat());
+    let digest = |bits: u8, prefix: u16| framed(20, &[&[7; 8][..], &[bits], &prefix.to_le_bytes(), &[0; 20]].concat());
     add("digest of a slice with 17 bits", Frame, Invalid, digest(17, 0));
     add("digest of a slice whose prefix does not fit its bits", Frame, Invalid, digest(3, 8));
-    add("digest of 27 bytes, refused at the header", Frame, Truncated, header(27, 20));
-    add("sketch with 1025 symbols", Frame, TooLong, header(20 + 13 * 1025, 21));
+    add("digest of 30 bytes, refused at the header", Frame, Truncated, header(30, 20));
+    add("sketch with 1025 symbols", Frame, TooLong, header(20 + 12 * 1025, 21));
     let get = |count: u16| framed(22, &[&[7; 12][..], &count.to_le_bytes()].concat());
     add("get_symbols for none", Frame, Invalid, get(0));
     add("get_symbols for 1025", Frame, Invalid, get(1025));

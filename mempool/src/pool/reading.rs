@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use starling_wire::{AccountId, ShortId, TxId, VerifiedTx, limits::TX_OVERHEAD};
+use starling_wire::{AccountId, Fingerprint, ShortId, Slice, TxId, VerifiedTx, limits::TX_OVERHEAD};
 
 use super::{Mempool, Origin, Place, PoolStatus, SenderStatus};
 use crate::{
@@ -40,6 +40,12 @@ impl Mempool {
     /// The ids used in announcements that are in a range, in order, each once.
     pub fn short_ids(&self, range: RangeInclusive<ShortId>) -> impl Iterator<Item = ShortId> + '_ {
         self.store.short_ids(range)
+    }
+
+    /// What the pool holds of a slice of ids, in short. Takes the same time however much that is, but for slices of more
+    /// than six bits.
+    pub fn fingerprint(&self, slice: Slice) -> Fingerprint {
+        self.store.fingerprint(slice)
     }
 
     /// Whether the pool has a transaction.

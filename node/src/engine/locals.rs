@@ -1,7 +1,7 @@
 //! What this node's own users submitted and nobody has shown to have yet: when to announce it again.
 //!
-//! A transaction that comes back from a neighbour, pushed or announced, or pruned there, is out in the network. One that does not may have
-//! been lost with a link or a crash, and nobody but this node would ever offer it again.
+//! A transaction that comes back from a neighbour, pushed or announced, that is pruned there, or that a comparison of pools
+//! finds there, is out in the network. One that does not may have been lost with a link or a crash.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,8 +12,7 @@ use starling_wire::ShortId;
 
 use super::time::Time;
 
-/// How long to wait for a sign before the first try. Ordinary relaying, with its look back after seconds, is long done by
-/// then; shorter would tell most transactions twice in networks where all neighbours hear of them here first.
+/// How long to wait for a sign before the first try. Relaying and comparing pools are long done by then; shorter would tell most transactions twice in networks where all neighbours hear of them here first.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 
 /// Tries, each after twice the wait of the one before: the last is 31.5 minutes after the submission. Where there is one

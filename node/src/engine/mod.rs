@@ -7,9 +7,9 @@
 //! set the one timer to [`Engine::poll_timeout`]; when it fires, hand in [`Input::Timeout`]. Time must not go back.
 //!
 //! This module routes between the parts; the parts never call each other:
-//! `gossip` decides who is sent which transaction, `reconcile` what it missed, `overlay` whom to connect to, `blocks` what
-//! the chain is, and `score` who has to go. Signatures are not checked here: what needs it leaves as [`Output::Verify`] and comes back
-//! as [`Input::Verified`].
+//! `gossip` decides who is sent which transaction, `reconcile` finds what that missed, `overlay` whom to connect to,
+//! `blocks` what the chain is, and `score` who has to go. Signatures are not checked here: what needs it leaves as
+//! [`Output::Verify`] and comes back as [`Input::Verified`].
 
 mod blocks;
 mod config;
@@ -227,6 +227,7 @@ impl Engine {
             self.timeout(now);
         }
         self.sync(now);
+        self.reconcile.observe(now, &self.pool);
         let (urgent, leisurely) = (self.deadline(), self.leisurely_deadline());
         self.due = [urgent, leisurely].into_iter().flatten().min();
         self.timer = [urgent, leisurely.map(|at| at + LEISURE)].into_iter().flatten().min();
@@ -252,7 +253,6 @@ impl Engine {
     fn deadline(&self) -> Option<Time> {
         let hello = self.hellos.front().map(|(at, _)| *at);
         let overlay = (!self.stopping).then(|| self.overlay.deadline()).flatten();
-        let reconcile = (!self.stopping).then(|| self.reconcile.deadline());
         [
             self.locals.deadline(),
             self.gossip.deadline(),
@@ -262,7 +262,7 @@ impl Engine {
             hello,
         ]
         .into_iter()
-        .chain([overlay, reconcile, self.pool.next_expiry().map(Time::after)])
+        .chain([overlay, self.pool.next_expiry().map(Time::after)])
         .flatten()
         .min()
     }
@@ -270,7 +270,8 @@ impl Engine {
     /// When there is next something to do that can wait for another input, for [`LEISURE`].
     fn leisurely_deadline(&self) -> Option<Time> {
         let round = self.peers.iter().next().is_some().then_some(self.next_round);
-        [self.gossip.leisurely_deadline(), round].into_iter().flatten().min()
+        let reconcile = (!self.stopping).then(|| self.reconcile.deadline());
+        [self.gossip.leisurely_deadline(), round, reconcile].into_iter().flatten().min()
     }
 
     fn timeout(&mut self, now: Time) {

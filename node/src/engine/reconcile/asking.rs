@@ -7,7 +7,7 @@ use starling_wire::{
     sketch::{Decoder, Difference, Progress},
 };
 
-use super::{FIRST_SYMBOLS, MAX_SESSION, Time};
+use super::{LONGEST, MAX_SESSION, PATIENCE, SILENCE, Time};
 
 /// Least symbols asked for at a time.
 const LEAST: usize = 8;
@@ -32,22 +32,25 @@ pub(super) enum Next {
 pub(super) struct Asking {
     pub(super) salt: u64,
     pub(super) slice: Slice,
-    pub(super) since: Time,
+    since: Time,
+    /// When it last asked for something.
+    last: Time,
     /// From the first answer on.
     decoder: Option<Decoder>,
-    /// How many symbols may come at most.
-    expected: usize,
+    /// How many symbols must come; the first answer says itself how many it has.
+    expected: Option<usize>,
 }
 
 impl Asking {
     /// A digest was sent. Its answer says how much the pools differ, and so how many symbols it has.
     pub(super) fn new(now: Time, salt: u64, slice: Slice) -> Self {
-        Self { salt, slice, since: now, decoder: None, expected: MAX_SYMBOLS }
+        Self { salt, slice, since: now, last: now, decoder: None, expected: None }
     }
 
-    /// Whether there was an answer.
-    pub(super) fn is_answered(&self) -> bool {
-        self.decoder.is_some()
+    /// Whether an answer can still be hoped for. Equal pools give none.
+    pub(super) fn is_going_on(&self, now: Time) -> bool {
+        let patience = if self.decoder.is_some() { PATIENCE } else { SILENCE };
+        now - self.last < patience && now - self.since < LONGEST
     }
 
     /// Symbols taken in so far.
@@ -56,11 +59,13 @@ impl Asking {
     }
 
     /// Takes in an answer.
-    pub(super) fn add(&mut self, sketch: &Sketch, pool: &Mempool) -> Next {
+    pub(super) fn add(&mut self, now: Time, sketch: &Sketch, pool: &Mempool) -> Next {
         let count = sketch.count as usize;
-        if sketch.from as usize != self.taken() || sketch.symbols.len() > self.expected {
+        let is_expected = self.expected.is_none_or(|expected| sketch.symbols.len() == expected);
+        if sketch.from as usize != self.taken() || !is_expected {
             return Next::Unasked;
         }
+        self.last = now;
         if sketch.symbols.is_empty() {
             // It announces its best instead, and those alone are few.
             return Next::Divide(count);
@@ -75,20 +80,21 @@ impl Asking {
             }
             Progress::More => {
                 let (taken, estimate) = (decoder.taken(), decoder.estimate());
-                let more = further(taken, estimate);
+                let more = further(taken, estimate, self.expected.is_none());
                 if estimate > MAX_SESSION / 2 || taken + more > MAX_SESSION {
                     return Next::Divide(estimate.max(taken / 2));
                 }
-                self.expected = more;
+                self.expected = Some(more);
                 Next::Ask(more as u16)
             }
         }
     }
 }
 
-/// How many symbols to ask for after `taken` that were too few, where about so many ids differ. The first guess is kept
-/// low, as what comes too much is wasted; from then on it grows by an eighth at a time.
-fn further(taken: usize, estimate: usize) -> usize {
-    let guess = if taken <= 4 * FIRST_SYMBOLS { (estimate * 11 / 10).saturating_sub(taken) } else { 0 };
-    guess.max(taken / 8).clamp(LEAST, MAX_SYMBOLS)
+/// How many symbols to ask for after `taken` that were too few, where about so many ids differ. Some 1.35 for each id are
+/// enough. The guess after the first answer, from few symbols, is kept low, as what comes too much is wasted; later ones are
+/// better, and when they were too low it goes on by a twelfth at a time.
+fn further(taken: usize, estimate: usize, is_first: bool) -> usize {
+    let guess = if is_first { estimate * 3 / 4 } else { estimate * 4 / 3 };
+    guess.saturating_sub(taken).max(taken / 12).clamp(LEAST, MAX_SYMBOLS)
 }

@@ -1,9 +1,10 @@
 //! Anti-entropy: what neither push nor announcement brought is found by comparing pools.
 //!
-//! Once a second on average a node sends a random neighbour a digest of its pool. One that holds the same says nothing;
-//! any other answers with coded symbols of its own pool (see [`starling_wire::sketch`]), of which the node that began
-//! asks for more until it knows the difference in both directions: it then pulls what it lacks and announces what the
-//! neighbour lacks. As most of a difference between nodes that relay is under way, it is given some time to arrive first.
+//! Once a second on average, less often while nothing happens, a node sends a random neighbour a digest of its pool. One
+//! that holds the same says nothing; any other answers with coded symbols of its own pool (see [`starling_wire::sketch`]),
+//! of which the node that began asks for more until it knows the difference in both directions: it then pulls what it
+//! lacks and announces what the neighbour lacks. As most of a difference between nodes that relay is under way, it is given
+//! some time to arrive first.
 //!
 //! Where one of the two lacks most, sketches cost more than ids: the other announces its best transactions, and the
 //! rest is compared slice by slice with different neighbours, so that the useful part comes first and nobody is asked for
@@ -25,7 +26,7 @@ use rand::{
 };
 use starling_mempool::{Allowance, Budget, Mempool};
 use starling_wire::{
-    BoundedVec, Digest, GetSymbols, Message, NodeId, ShortId, Sketch, Slice,
+    BoundedVec, Digest, Fingerprint, GetSymbols, Message, NodeId, ShortId, Sketch, Slice,
     limits::{MAX_IDS, MAX_SYMBOLS},
     sketch::{Encoder, Symbol},
 };
@@ -37,13 +38,24 @@ use super::{io::Output, peers::Peers, time::Time};
 /// finds losses sooner, and costs both nodes a wake-up.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// The same in a node whose pool has not changed for [`CALM`] comparisons: whoever got something that it lacks has a pool
+/// that did change, and asks soon.
+const EVERY_IN_CALM: Duration = Duration::from_secs(8);
+
+/// See [`EVERY_IN_CALM`]. In so many every neighbour of a node with 16 links will have been asked by some other but for one
+/// in 170.
+const CALM: u32 = 8;
+
 /// Most ids a node compares at once of its own pool: a larger one is compared by slices drawn at random. It bounds what a
 /// comparison costs at both ends to about a millisecond and half a megabyte.
-const MAX_SLICE: usize = 8 * 1024;
+const MAX_SLICE: usize = 16 * 1024;
 
 /// Symbols in a first answer: enough for ten ids, as many as are under way between neighbours at 100 transactions a
 /// second.
 const FIRST_SYMBOLS: usize = 16;
+
+/// Most symbols in a first answer.
+const MAX_FIRST: usize = 256;
 
 /// Symbols of one comparison. A larger difference is divided into slices: that costs less work, and can be asked of several.
 const MAX_SESSION: usize = 4096;
@@ -62,26 +74,35 @@ const HOLD: Duration = Duration::from_millis(500);
 /// Ids waiting so. Of more, later comparisons find them again.
 const MAX_HELD: usize = 16 * 1024;
 
-/// How long the other side may take to go on.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an answer to a digest may take. Silence mostly means that there is no difference.
+const SILENCE: Duration = Duration::from_millis(800);
 
-/// Comparisons in which this node answers, at one time; the oldest gives way. Each keeps half a megabyte at most.
-const MAX_ANSWERING: usize = 16;
+/// How long either side waits for the other to go on once there was an answer.
+const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Slices waiting to be compared, and how many are at one time.
-const MAX_TODO: usize = 1024;
-pub(super) const MAX_AT_ONCE: usize = 4;
+/// How long a comparison goes on at most: some fifty round trips, which the largest takes, round the world.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Comparisons in which this node answers, at one time; the oldest gives way. Each keeps 32 bytes for each id.
+const MAX_ANSWERING: usize = 8;
+
+/// Slices waiting to be compared, and how many comparisons a node begins with them at one time.
+const MAX_TODO: usize = 256;
+const MAX_AT_ONCE: usize = 4;
 
 /// Bytes of symbols that one neighbour gets, and that this node asks for of all together. Pools that differ for good, as
-/// full ones do, cost no more than this.
+/// full ones do, cost no more than this. Work counts as bytes: to mix an id into its first symbols, some 60 ns, as one, so
+/// that a neighbour gets about a millisecond a second; and to begin with a part of a large difference as [`PART`].
 const SYMBOLS: Allowance = Allowance { burst: 1 << 20, per_second: 16 << 10 };
 
-/// What a first answer costs of it, its symbols included: it looks at every id of a slice.
-const ANSWER: usize = 4096;
+/// Bytes of an id.
+const ID: usize = size_of::<ShortId>();
 
-/// Most symbols in a first answer.
-const MAX_FIRST: usize = 256;
-const _: () = assert!(MAX_FIRST * Symbol::BYTES <= ANSWER && MAX_FIRST <= MAX_SYMBOLS);
+/// Ids that can be looked at again for more symbols, most of which they are not in, in the time it takes to mix one in.
+const LOOKS: usize = 32;
+
+const _: () = assert!(MAX_FIRST <= MAX_SYMBOLS && MAX_SESSION >= MAX_SYMBOLS);
+const _: () = assert!(2 * MAX_SLICE + MAX_FIRST * Symbol::BYTES <= SYMBOLS.burst as usize);
 
 /// What became of a message.
 #[derive(Debug, PartialEq, Eq)]
@@ -109,13 +130,21 @@ pub(super) enum Outcome {
 struct Answering {
     salt: u64,
     encoder: Encoder,
-    since: Time,
+    /// When it last sent symbols.
+    last: Time,
 }
 
 /// All comparisons.
 #[derive(Debug)]
 pub(super) struct Reconcile {
+    /// When to begin the next comparison.
     next: Time,
+    /// The wait for it, in units of its mean.
+    drawn: f64,
+    /// What the pool holds.
+    holds: Fingerprint,
+    /// Comparisons begun since it changed.
+    calm: u32,
     /// Those that this node began, one for each neighbour.
     asking: BTreeMap<NodeId, Asking>,
     /// Those in which it answers, one for each neighbour.
@@ -132,6 +161,9 @@ impl Reconcile {
     pub(super) fn new() -> Self {
         Self {
             next: Time::ZERO + EVERY,
+            drawn: 1.0,
+            holds: Fingerprint::default(),
+            calm: 0,
             asking: BTreeMap::new(),
             answering: BTreeMap::new(),
             todo: VecDeque::new(),
@@ -149,10 +181,9 @@ impl Reconcile {
         rng: &mut impl Rng,
         out: &mut impl FnMut(Output),
     ) {
-        let mut parts: Vec<Slice> = Slice::ALL.parts(bits_for(pool.len(), MAX_SLICE)).collect();
-        parts.shuffle(rng);
+        let mut parts = divided(Slice::ALL, pool.len(), MAX_SLICE, rng);
         let Some(first) = parts.pop() else { return };
-        self.divide(parts.into_iter().map(|part| (Some(peer), part)));
+        self.later(Some(peer), parts);
         self.open(now, peer, first, pool, rng, out);
     }
 
@@ -175,23 +206,32 @@ impl Reconcile {
             due.entry(peer).or_default().push(id);
         }
         if now >= self.next {
-            self.next = now + EVERY.mul_f64(rng.random_range(0.5..1.5));
-            self.asking.retain(|_, asking| now - asking.since < PATIENCE);
-            self.answering.retain(|_, answering| now - answering.since < PATIENCE);
-            if self.todo.is_empty() {
-                let bits = bits_for(pool.len(), MAX_SLICE);
-                let slice = Slice::ALL.parts(bits).choose(rng).unwrap_or(Slice::ALL);
-                if let Some(peer) = self.choose(peers, rng) {
-                    self.open(now, peer, slice, pool, rng, out);
-                }
-            } else {
-                self.go_on(now, 1, peers, pool, rng, out);
+            self.calm = self.calm.saturating_add(1);
+            self.drawn = rng.random_range(0.5..1.5);
+            let mean = if self.calm < CALM { EVERY } else { EVERY_IN_CALM };
+            self.next = now + mean.mul_f64(self.drawn);
+            self.asking.retain(|_, asking| asking.is_going_on(now));
+            self.answering.retain(|_, answering| now - answering.last < PATIENCE);
+            if let Some(peer) = self.choose(now, peers, rng)
+                && let Some(slice) = divided(Slice::ALL, pool.len(), MAX_SLICE, rng).pop()
+            {
+                self.open(now, peer, slice, pool, rng, out);
             }
+            self.go_on(now, peers, pool, rng, out);
         }
         due
     }
 
-    /// When [`Self::timeout`] next has work.
+    /// Something may have changed the pool.
+    pub(super) fn observe(&mut self, now: Time, pool: &Mempool) {
+        let holds = pool.fingerprint(Slice::ALL);
+        if holds != self.holds {
+            (self.holds, self.calm) = (holds, 0);
+            self.next = self.next.min(now + EVERY.mul_f64(self.drawn));
+        }
+    }
+
+    /// When [`Self::timeout`] next has work, which is in no hurry.
     pub(super) fn deadline(&self) -> Time {
         self.held.front().map_or(self.next, |(at, ..)| self.next.min(*at))
     }
@@ -205,47 +245,48 @@ impl Reconcile {
         }
     }
 
-    /// A neighbour begins a comparison, and has the budget for it.
+    /// A neighbour begins a comparison. `budget` is what it has used up of [`SYMBOLS`].
+    #[expect(clippy::too_many_arguments, reason = "parts of the engine, which it must not know as a whole")]
     pub(super) fn digest(
         &mut self,
         now: Time,
         peer: NodeId,
         digest: &Digest,
+        budget: &mut Budget,
         pool: &Mempool,
         rng: &mut impl Rng,
         out: &mut impl FnMut(Output),
     ) -> Outcome {
-        let Digest { salt, slice, count, symbol } = *digest;
-        let range = || pool.short_ids(slice.range());
-        let (own, theirs) = (range().count(), count as usize);
-        let larger = own.max(theirs);
-        if own.abs_diff(theirs) >= (larger / 2).max(LEAST_OFFER) || larger > 4 * MAX_SLICE {
-            if own < theirs {
+        let Digest { salt, slice, holds } = *digest;
+        let held = pool.fingerprint(slice);
+        if held == holds {
+            return Outcome::Equal(slice);
+        }
+        let (own, theirs) = (held.count as usize, holds.count as usize);
+        let (larger, surplus) = (own.max(theirs), own.abs_diff(theirs));
+        if surplus >= (larger / 2).max(LEAST_OFFER) || larger > 2 * MAX_SLICE {
+            if own >= theirs && spend(budget, now, own.min(MAX_IDS) * ID) {
+                offer(peer, salt, slice, own, pool, out);
+            } else if own < theirs && spend(budget, now, own + ID) {
                 // Whoever holds more announces.
                 self.open(now, peer, slice, pool, rng, out);
-            } else {
-                let best = pool.iter().map(|tx| tx.short_id()).filter(|id| slice.contains(id)).take(MAX_IDS).collect();
-                out(send(peer, sketch(salt, own, 0, Vec::new())));
-                if let Ok(best) = BoundedVec::new(best) {
-                    out(send(peer, Message::IHave(best)));
-                }
             }
             return Outcome::Nothing;
         }
-        let mut encoder = Encoder::new(salt, range());
-        if own == theirs && encoder.digest() == symbol {
-            return Outcome::Equal(slice);
+        let first = (surplus * 5 / 4).clamp(FIRST_SYMBOLS, MAX_FIRST);
+        if !spend(budget, now, own + first * Symbol::BYTES) {
+            return Outcome::Nothing;
         }
-        let first = (own.abs_diff(theirs) * 5 / 4).clamp(FIRST_SYMBOLS, MAX_FIRST);
+        let mut encoder = Encoder::new(salt, pool.short_ids(slice.range()));
         let symbols = encoder.next_symbols(first);
-        out(send(peer, sketch(salt, own, 0, symbols)));
+        out(send(peer, sketch(salt, encoder.len(), 0, symbols)));
         if self.answering.len() >= MAX_ANSWERING
-            && let Some((oldest, _)) = self.answering.iter().min_by_key(|(_, answering)| answering.since)
+            && let Some((oldest, _)) = self.answering.iter().min_by_key(|(_, answering)| answering.last)
         {
             let oldest = *oldest;
             self.answering.remove(&oldest);
         }
-        self.answering.insert(peer, Answering { salt, encoder, since: now });
+        self.answering.insert(peer, Answering { salt, encoder, last: now });
         Outcome::Nothing
     }
 
@@ -265,7 +306,8 @@ impl Reconcile {
         }) else {
             return Outcome::Unasked;
         };
-        if spend(budget, now, count * Symbol::BYTES) {
+        if spend(budget, now, answering.encoder.len() / LOOKS + count * Symbol::BYTES) {
+            answering.last = now;
             let symbols = answering.encoder.next_symbols(count);
             out(send(peer, sketch(request.salt, answering.encoder.len(), from, symbols)));
         }
@@ -286,7 +328,7 @@ impl Reconcile {
             return Outcome::Unasked;
         };
         let slice = asking.slice;
-        let next = asking.add(sketch, pool);
+        let next = asking.add(now, sketch, pool);
         let outcome = match next {
             Next::Unasked => return Outcome::Unasked,
             Next::Ask(count) if spend(&mut self.spent, now, usize::from(count) * Symbol::BYTES) => {
@@ -296,10 +338,10 @@ impl Reconcile {
             }
             Next::Ask(_) => Outcome::Nothing,
             Next::Divide(differing) => {
-                let mut parts: Vec<Slice> = slice.parts(bits_for(differing, PART)).collect();
-                parts.shuffle(rng);
-                if parts.len() > 1 {
-                    self.divide(parts.into_iter().map(|part| (None, part)));
+                // A part is not divided again, whatever its size is said to be, and a division that goes on covers all.
+                let is_part = slice.bits() > bits_for(pool.len(), MAX_SLICE);
+                if !is_part && !self.todo.iter().any(|(peer, _)| peer.is_none()) {
+                    self.later(None, divided(slice, differing, PART, rng));
                 }
                 Outcome::Nothing
             }
@@ -315,49 +357,47 @@ impl Reconcile {
         self.asking.contains_key(peer)
     }
 
-    /// Slices are to be compared.
-    fn divide(&mut self, slices: impl Iterator<Item = (Option<NodeId>, Slice)>) {
-        for slice in slices {
-            if self.todo.len() < MAX_TODO && !self.todo.contains(&slice) {
-                self.todo.push_back(slice);
+    /// Slices are to be compared, with one neighbour or with any.
+    fn later(&mut self, peer: Option<NodeId>, slices: Vec<Slice>) {
+        for todo in slices.into_iter().map(|slice| (peer, slice)) {
+            if self.todo.len() < MAX_TODO && !self.todo.contains(&todo) {
+                self.todo.push_back(todo);
             }
         }
     }
 
-    /// Begins to compare so many of the slices that wait.
+    /// Begins to compare slices that wait, as many as may be compared at one time.
     pub(super) fn go_on(
         &mut self,
         now: Time,
-        count: usize,
         peers: &Peers,
         pool: &Mempool,
         rng: &mut impl Rng,
         out: &mut impl FnMut(Output),
     ) {
-        for _ in 0..count {
-            let Some((wanted, slice)) = self.todo.front().copied() else { return };
-            let wanted = wanted.filter(|peer| peers.get(peer).is_some_and(|link| link.is_ready()));
-            let peer = match wanted {
-                // It is asked one thing at a time.
-                Some(peer) if self.asking.contains_key(&peer) => return,
-                Some(peer) => Some(peer),
-                None => self.choose(peers, rng),
-            };
-            let Some(peer) = peer else { return };
-            self.todo.pop_front();
+        self.todo.retain(|(peer, _)| peer.is_none_or(|peer| peers.get(&peer).is_some_and(|link| link.is_ready())));
+        while self.asking.values().filter(|asking| asking.is_going_on(now)).count() < MAX_AT_ONCE {
+            let next = self.todo.iter().position(|(peer, _)| peer.is_none_or(|peer| self.is_free(now, &peer)));
+            let Some(next) = next else { return };
+            let (wanted, slice) = self.todo[next];
+            let Some(peer) = wanted.or_else(|| self.choose(now, peers, rng)) else { return };
+            if !spend(&mut self.spent, now, PART) {
+                return;
+            }
+            self.todo.remove(next);
             self.open(now, peer, slice, pool, rng, out);
         }
     }
 
     /// A random neighbour that is not being asked.
-    fn choose(&self, peers: &Peers, rng: &mut impl Rng) -> Option<NodeId> {
-        let free = peers.ready().filter(|(peer, link)| !link.congested && !self.is_busy(peer));
+    fn choose(&self, now: Time, peers: &Peers, rng: &mut impl Rng) -> Option<NodeId> {
+        let free = peers.ready().filter(|(peer, link)| !link.congested && self.is_free(now, peer));
         free.map(|(peer, _)| *peer).choose(rng)
     }
 
-    /// Whether a comparison with a neighbour has been answered and goes on.
-    fn is_busy(&self, peer: &NodeId) -> bool {
-        self.asking.get(peer).is_some_and(Asking::is_answered)
+    /// Whether no comparison with a neighbour goes on that this node began.
+    fn is_free(&self, now: Time, peer: &NodeId) -> bool {
+        self.asking.get(peer).is_none_or(|asking| !asking.is_going_on(now))
     }
 
     fn open(
@@ -370,16 +410,38 @@ impl Reconcile {
         out: &mut impl FnMut(Output),
     ) {
         let salt = rng.random();
-        let encoder = Encoder::new(salt, pool.short_ids(slice.range()));
-        let digest = Digest { salt, slice, count: encoder.len() as u32, symbol: encoder.digest() };
         self.asking.insert(peer, Asking::new(now, salt, slice));
-        out(send(peer, Message::Digest(digest)));
+        out(send(peer, Message::Digest(Digest { salt, slice, holds: pool.fingerprint(slice) })));
     }
 }
 
-/// Bits by which so many ids are divided into parts of no more than `each`, on average.
+/// The parts of a slice that have no more than `each` of so many ids, on average, in random order. No more than
+/// [`MAX_TODO`].
+fn divided(slice: Slice, ids: usize, each: usize, rng: &mut impl Rng) -> Vec<Slice> {
+    let mut parts: Vec<Slice> = slice.parts(bits_for(ids, each)).collect();
+    parts.shuffle(rng);
+    parts
+}
+
+/// Bits by which so many ids are divided into parts of no more than `each`, on average; see [`MAX_TODO`].
 fn bits_for(ids: usize, each: usize) -> u8 {
-    ids.div_ceil(each).next_power_of_two().trailing_zeros().min(Slice::MAX_BITS.into()) as u8
+    ids.div_ceil(each).clamp(1, MAX_TODO).next_power_of_two().trailing_zeros() as u8
+}
+
+/// Announces what a neighbour lacks most of: all that there is, or of all ids the best.
+fn offer(peer: NodeId, salt: u64, slice: Slice, own: usize, pool: &Mempool, out: &mut impl FnMut(Output)) {
+    out(send(peer, sketch(salt, own, 0, Vec::new())));
+    let ids: Vec<ShortId> = if own <= MAX_IDS {
+        pool.short_ids(slice.range()).collect()
+    } else if slice == Slice::ALL {
+        pool.iter().take(MAX_IDS).map(|tx| tx.short_id()).collect()
+    } else {
+        // To find the best of a part would mean to look at all.
+        return;
+    };
+    for ids in BoundedVec::chunks(&ids) {
+        out(send(peer, Message::IHave(ids)));
+    }
 }
 
 /// Uses up bytes, if they are left.

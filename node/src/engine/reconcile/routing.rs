@@ -4,7 +4,7 @@ use starling_wire::{Digest, GetSymbols, NodeId, Sketch};
 
 use super::{
     super::{Engine, score::Blame, time::Time},
-    ANSWER, MAX_AT_ONCE, Outcome, spend,
+    Outcome,
 };
 
 impl Engine {
@@ -22,10 +22,8 @@ impl Engine {
     pub(in super::super) fn digest(&mut self, now: Time, peer: NodeId, digest: &Digest) {
         let Some(link) = self.peers.get_mut(&peer) else { return };
         let out = &mut |output| self.outputs.push_back(output);
-        if !spend(&mut link.symbols, now, ANSWER) {
-            return;
-        }
-        let outcome = self.reconcile.digest(now, peer, digest, &self.pool, &mut self.rng, out);
+        let budget = &mut link.symbols;
+        let outcome = self.reconcile.digest(now, peer, digest, budget, &self.pool, &mut self.rng, out);
         self.compared(now, peer, outcome);
     }
 
@@ -40,7 +38,7 @@ impl Engine {
         let out = &mut |output| self.outputs.push_back(output);
         let outcome = self.reconcile.sketch(now, peer, sketch, &self.pool, &mut self.rng, out);
         if outcome != Outcome::Unasked && !self.reconcile.is_asking(&peer) {
-            self.reconcile.go_on(now, MAX_AT_ONCE, &self.peers, &self.pool, &mut self.rng, out);
+            self.reconcile.go_on(now, &self.peers, &self.pool, &mut self.rng, out);
         }
         self.compared(now, peer, outcome);
     }
