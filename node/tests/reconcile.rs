@@ -444,7 +444,7 @@ proptest! {
 
 fn single(salt: u64, id: ShortId, ours: u8) -> Symbol {
     let symbol = Encoder::new(salt, [id]).next_symbols(1)[0];
-    if ours % 2 == 0 { symbol } else { Symbol { count: u8::MAX, ..symbol } }
+    if ours.is_multiple_of(2) { symbol } else { Symbol { count: u8::MAX, ..symbol } }
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn pools(recent: bool) -> [Vec<u64>; 2] {
         let place = if recent {
             number.checked_sub(COMMON)
         } else {
-            (number % (all / (2 * EACH)) == 0).then(|| number / (all / (2 * EACH)))
+            number.is_multiple_of(all / (2 * EACH)).then(|| number / (all / (2 * EACH)))
         };
         place.is_some_and(|place| place < 2 * EACH && place % 2 == side)
     };
