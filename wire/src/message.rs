@@ -271,6 +271,9 @@ impl Message {
             Self::Block(block) => block.bytes().len(),
             Self::GetBlocks(_) => 10,
             Self::GetBlockTxs(ids) => 4 + 32 * ids.len(),
+            Self::Digest(_) => 31,
+            Self::Sketch(sketch) => 20 + 12 * sketch.symbols.len(),
+            Self::GetSymbols(_) => 14,
         };
         crate::limits::FRAME_HEADER + body
     }
