@@ -1,5 +1,7 @@
 //! `status`: how the nodes of a testnet are.
 
+use std::time::Duration;
+
 use clap::Args;
 use futures::future::join_all;
 use serde::Serialize;
@@ -8,6 +10,7 @@ use starling_node::{
     rpc::{self, ApiClient},
 };
 use starling_wire::NodeId;
+use tokio::time::timeout;
 
 use super::{options::Which, output};
 use crate::{
@@ -17,6 +20,9 @@ use crate::{
 
 /// Digits of an account digest that are shown in the table; enough to see that two differ.
 const DIGEST_DIGITS: usize = 10;
+
+/// How long a node may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// `starling-testnet status`.
 #[derive(Debug, Args)]
@@ -94,13 +100,18 @@ async fn look(node: &NodeEntry, alive: bool) -> (NodeStatus, Option<Vec<NodeId>>
         pool: None,
         account_digest: None,
     };
-    if alive && let Ok(client) = rpc::connect(&node.rpc, None) {
-        links = links_of(&client).await;
-        status.links = links.as_ref().map(Vec::len);
-        status.pool = client.txpool_status().await.ok().map(|pool| pool.count);
-        if let Ok(chain) = client.block_latest().await {
-            (status.height, status.account_digest) = (Some(chain.height), Some(chain.account_digest));
-        }
+    if alive {
+        let ask = async {
+            let Ok(client) = rpc::connect(&node.rpc, None) else { return };
+            links = links_of(&client).await;
+            status.links = links.as_ref().map(Vec::len);
+            status.pool = client.txpool_status().await.ok().map(|pool| pool.count);
+            if let Ok(chain) = client.block_latest().await {
+                (status.height, status.account_digest) = (Some(chain.height), Some(chain.account_digest));
+            }
+        };
+        // A halted process takes connections and never answers; what came until then is told.
+        let _in_time = timeout(ANSWER_WITHIN, ask).await;
     }
     (status, links)
 }

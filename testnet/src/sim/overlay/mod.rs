@@ -105,6 +105,7 @@ mod tests {
         let report = run(&plan(100, 120)).unwrap();
         assert!(report.connected_after_s.unwrap() <= 30.0, "{report:?}");
         assert!(report.in_degree_spread <= 1.5, "{report:?}");
+        assert!(report.samples_p.unwrap() > 0.001, "{report:?}");
         assert_eq!(report.digest, run(&plan(100, 120)).unwrap().digest);
     }
 
@@ -115,6 +116,8 @@ mod tests {
         assert_eq!(report.parted_s, 0, "{report:?}");
     }
 
+    /// Were whoever is named put into a slot, rather than who ranks first, he would have two thirds of the views and isolate
+    /// nodes; were ranks not by network first, his /16 would have a fifth of them.
     #[test]
     fn an_attacker_gets_no_more_of_the_views_than_of_the_network() {
         let attack = Attack { share: 0.2, one_network: false };
