@@ -185,6 +185,29 @@ fn a_data_directory_has_one_node_and_is_tidy_after_it() {
 }
 
 #[test]
+fn one_node_tells_of_the_whole_network() {
+    let (world, _) = world();
+    let listen = ["--genesis", "g.toml", "--listen", "/ip4/127.0.0.1/tcp/0"];
+    let first = world.node("a", &listen);
+    let bootstrap = first.file().addresses[0].to_string();
+    let others = ["b", "c"].map(|name| world.node(name, &[&listen[..], &["--bootstrap", &bootstrap]].concat()));
+    for name in ["a", "b", "c"] {
+        cli_support::wait("a network of three", || {
+            let status = json(&world.run(&["status", "--data-dir", name, "--json"]).ok());
+            (status["network"]["nodes"]["value"] == 3.0).then_some(status)
+        });
+    }
+    let text = world.run(&["status", "--data-dir", "b"]).ok();
+    assert!(text.contains("3 (") && text.contains(concat!(env!("CARGO_PKG_VERSION"), " at 100 %")), "{text}");
+    let (_, answer) = others[1].post(r#"{"jsonrpc":"2.0","id":1,"method":"net_aggregates"}"#);
+    let network = &json(answer.split("\r\n\r\n").nth(1).unwrap())["result"];
+    assert_eq!((&network["exact"], &network["nodes"]["high"]), (&true.into(), &3.0.into()), "{network}");
+    assert_eq!(network["figures"]["pool_txs"]["max"], 0.0);
+    let (_, metrics) = others[0].get("/metrics", "Host: localhost\r\n");
+    assert!(metrics.contains("starling_network_nodes{bound=\"estimate\"} 3"), "{metrics}");
+}
+
+#[test]
 fn a_second_signal_forces_the_end() {
     let (world, _) = world();
     let mut node = world.node("d", &["--genesis", "g.toml"]);

@@ -379,6 +379,15 @@ fn a_detached_testnet_is_seen_used_and_ended() {
     let log = run(dir.path(), &["logs", "1"]);
     assert!(String::from_utf8_lossy(&log.stdout).contains("link up"));
 
+    wait_for("estimates of the network that are true", || {
+        let network = json(&run(dir.path(), &["status", "--json"]))["network"].clone();
+        let nodes = &network["rows"][0];
+        assert_eq!((&nodes["figure"], &nodes["truth"]), (&"nodes".into(), &3.0.into()), "{network}");
+        (network["within"] == 3 && nodes["lowest"] == 3.0 && nodes["highest"] == 3.0).then_some(())
+    });
+    let shown = run(dir.path(), &["status"]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("3 of 3 nodes have the number"));
+
     let pid = manifest["nodes"][1]["pid"].to_string();
     assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
     let alive = |status: &Value| -> Vec<bool> {

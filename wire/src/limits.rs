@@ -40,6 +40,23 @@ pub const MAX_RECORDS: usize = 16;
 /// Longest signed peer record, in bytes. A libp2p envelope with a handful of addresses takes 200 to 400.
 pub const MAX_RECORD: usize = 1024;
 
+/// Bytes of an encoded report: version 1, epoch 4, node 32, program 3, links 1, pool 4 + 4 + 2, admitted 4, floor 4,
+/// fees 12, signature 64.
+pub const REPORT: usize = 1 + 4 + 32 + 3 + 1 + 4 + 4 + 2 + 4 + 4 + 12 + 64;
+
+/// Reports that a node keeps of an epoch: those of the nodes with the lowest ranks. The error of what is estimated falls
+/// with its root: 64 give the number of nodes to about an eighth (one standard deviation); the cost is proportional.
+pub const SAMPLE: usize = 64;
+
+/// Most reports in one list: a sample, and as many pairs of reports that prove a lie.
+pub const MAX_LISTED_REPORTS: usize = 3 * SAMPLE;
+
+/// A pool that is full, in the thousandths in which a report says it.
+pub const MAX_FILL: u16 = 1000;
+
+/// Most transactions admitted per second that a report may claim, in thousandths: a million.
+pub const MAX_RATE: u32 = 1_000_000_000;
+
 /// Bytes before a frame's body: length 4, kind 1.
 pub const FRAME_HEADER: usize = 5;
 

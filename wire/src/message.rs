@@ -9,10 +9,11 @@ use crate::{
     error::DecodeError,
     ids::{GenesisId, NetworkId, ShortId, TxId},
     limits::{
-        BLOCK_OVERHEAD, LABELS, MAX_BLOCK, MAX_BLOCKS_PER_REQUEST, MAX_IDS, MAX_RECORD, MAX_RECORDS, MAX_SYMBOLS,
-        MAX_TX, TX_OVERHEAD,
+        BLOCK_OVERHEAD, LABELS, MAX_BLOCK, MAX_BLOCKS_PER_REQUEST, MAX_IDS, MAX_LISTED_REPORTS, MAX_RECORD,
+        MAX_RECORDS, MAX_SYMBOLS, MAX_TX, REPORT, SAMPLE, TX_OVERHEAD,
     },
     reconcile::{Digest, GetSymbols, Sketch},
+    report::SignedReport,
     sketch::Symbol,
     tx::SignedTx,
 };
@@ -59,6 +60,14 @@ pub enum Message {
     Sketch(Sketch),
     /// Asks for further symbols of a [`Message::Sketch`].
     GetSymbols(GetSymbols),
+    /// Which reports of an epoch the sender holds, in short: begins an exchange.
+    ReportDigest(ReportDigest),
+    /// The reports that the sender holds, in answer to a [`Message::ReportDigest`] that differs.
+    ReportList(ReportList),
+    /// Asks for reports of a [`Message::ReportList`].
+    GetReports(GetReports),
+    /// What nodes say about themselves.
+    Reports(BoundedVec<SignedReport, SAMPLE>),
 }
 
 /// The last three hops of a transaction's way, newest first: each is the byte that the relay drew for the link on which
@@ -99,6 +108,41 @@ pub struct GetBlocks {
     pub from: u64,
     /// How many, at least 1 and at most [`MAX_BLOCKS_PER_REQUEST`].
     pub count: u16,
+}
+
+/// See [`Message::ReportDigest`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct ReportDigest {
+    /// The epoch.
+    pub epoch: u32,
+    /// The first four bytes of the highest rank that the sender has a use for.
+    pub ceiling: u32,
+    /// Digest of all it holds of the epoch.
+    pub digest: [u8; 8],
+}
+
+/// See [`Message::ReportList`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ReportList {
+    /// The epoch.
+    pub epoch: u32,
+    /// The first four bytes of the highest rank that the sender has a use for.
+    pub ceiling: u32,
+    /// What the prints are made with, drawn for this message.
+    pub salt: u64,
+    /// A print for each report up to the other side's ceiling.
+    pub prints: BoundedVec<u16, MAX_LISTED_REPORTS>,
+}
+
+/// See [`Message::GetReports`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct GetReports {
+    /// The epoch.
+    pub epoch: u32,
+    /// The list's.
+    pub salt: u64,
+    /// Prints out of the list.
+    pub prints: BoundedVec<u16, MAX_LISTED_REPORTS>,
 }
 
 /// One signed peer record, at most [`MAX_RECORD`] bytes.
@@ -153,11 +197,15 @@ pub enum Kind {
     GetSymbols = 22,
     Alive = 40,
     Probe = 41,
+    ReportDigest = 50,
+    ReportList = 51,
+    GetReports = 52,
+    Reports = 53,
 }
 
 impl Kind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::Hello,
         Self::Goodbye,
         Self::Push,
@@ -175,6 +223,10 @@ impl Kind {
         Self::GetSymbols,
         Self::Alive,
         Self::Probe,
+        Self::ReportDigest,
+        Self::ReportList,
+        Self::GetReports,
+        Self::Reports,
     ];
 
     /// The place in [`Self::ALL`]; numbers have gaps.
@@ -203,6 +255,10 @@ impl Kind {
             Self::GetSymbols => "get_symbols",
             Self::Alive => "alive",
             Self::Probe => "probe",
+            Self::ReportDigest => "report_digest",
+            Self::ReportList => "report_list",
+            Self::GetReports => "get_reports",
+            Self::Reports => "reports",
         }
     }
 
@@ -222,6 +278,10 @@ impl Kind {
             Self::Digest => (31, 31),
             Self::Sketch => (20, 20 + Symbol::BYTES * MAX_SYMBOLS),
             Self::GetSymbols => (14, 14),
+            Self::ReportDigest => (16, 16),
+            Self::ReportList => (20, 20 + 2 * MAX_LISTED_REPORTS),
+            Self::GetReports => (16, 16 + 2 * MAX_LISTED_REPORTS),
+            Self::Reports => (4, 4 + REPORT * SAMPLE),
         }
     }
 }
@@ -255,6 +315,10 @@ impl Message {
             Self::GetSymbols(_) => Kind::GetSymbols,
             Self::Alive => Kind::Alive,
             Self::Probe(_) => Kind::Probe,
+            Self::ReportDigest(_) => Kind::ReportDigest,
+            Self::ReportList(_) => Kind::ReportList,
+            Self::GetReports(_) => Kind::GetReports,
+            Self::Reports(_) => Kind::Reports,
         }
     }
 
@@ -272,8 +336,12 @@ impl Message {
             Self::GetBlocks(_) => 10,
             Self::GetBlockTxs(ids) => 4 + 32 * ids.len(),
             Self::Digest(_) => 31,
-            Self::Sketch(sketch) => 20 + 12 * sketch.symbols.len(),
+            Self::Sketch(sketch) => 20 + Symbol::BYTES * sketch.symbols.len(),
             Self::GetSymbols(_) => 14,
+            Self::ReportDigest(_) => 16,
+            Self::ReportList(list) => 20 + 2 * list.prints.len(),
+            Self::GetReports(request) => 16 + 2 * request.prints.len(),
+            Self::Reports(reports) => 4 + REPORT * reports.len(),
         };
         crate::limits::FRAME_HEADER + body
     }
@@ -294,6 +362,10 @@ impl Message {
             Self::Digest(digest) => self.put(out, &[&codec::encode(digest)]),
             Self::Sketch(sketch) => self.put(out, &[&codec::encode(sketch)]),
             Self::GetSymbols(request) => self.put(out, &[&codec::encode(request)]),
+            Self::ReportDigest(digest) => self.put(out, &[&codec::encode(digest)]),
+            Self::ReportList(list) => self.put(out, &[&codec::encode(list)]),
+            Self::GetReports(request) => self.put(out, &[&codec::encode(request)]),
+            Self::Reports(reports) => self.put(out, &[&codec::encode(reports)]),
         }
     }
 
@@ -340,6 +412,10 @@ impl Message {
             }
             Kind::Alive => Self::Alive,
             Kind::Probe => Self::Probe(codec::decode(body)?),
+            Kind::ReportDigest => Self::ReportDigest(codec::decode(body)?),
+            Kind::ReportList => Self::ReportList(codec::decode(body)?),
+            Kind::GetReports => Self::GetReports(codec::decode(body)?),
+            Kind::Reports => Self::Reports(codec::decode(body)?),
         })
     }
 }

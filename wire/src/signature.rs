@@ -12,6 +12,8 @@ use rand_core::CryptoRng;
 use crate::{
     block::{SignedBlock, VerifiedBlock},
     error::SignatureError,
+    ids::GenesisId,
+    report::{SignedReport, VerifiedReport},
     tx::{SignedTx, VerifiedTx},
 };
 
@@ -26,6 +28,8 @@ pub enum Unverified {
     Tx(SignedTx),
     /// A block.
     Block(SignedBlock),
+    /// A node's report about itself, and the network it must be of.
+    Report(SignedReport, GenesisId),
 }
 
 /// Something whose signature was checked and found good.
@@ -35,6 +39,8 @@ pub enum Verified {
     Tx(VerifiedTx),
     /// A block.
     Block(VerifiedBlock),
+    /// A node's report about itself.
+    Report(VerifiedReport),
 }
 
 impl Unverified {
@@ -43,6 +49,7 @@ impl Unverified {
         match self {
             Self::Tx(tx) => (tx.sender().0, tx.signing_hash(), *tx.signature()),
             Self::Block(block) => (block.header().producer.0, block.id().0, *block.signature()),
+            Self::Report(signed, genesis) => (signed.report.node.0, signed.id(genesis), signed.signature),
         }
     }
 
@@ -59,6 +66,7 @@ impl Unverified {
         match self {
             Self::Tx(tx) => Verified::Tx(VerifiedTx::assume_checked(tx)),
             Self::Block(block) => Verified::Block(VerifiedBlock::assume_checked(block)),
+            Self::Report(signed, genesis) => Verified::Report(VerifiedReport::assume_checked(signed, &genesis)),
         }
     }
 }

@@ -192,7 +192,7 @@ impl SignedTx {
     pub fn verify(self) -> Result<VerifiedTx, SignatureError> {
         match signature::verify(Unverified::Tx(self))? {
             Verified::Tx(tx) => Ok(tx),
-            Verified::Block(_) => unreachable!("verifying keeps the kind"),
+            _ => unreachable!("verifying keeps the kind"),
         }
     }
 }

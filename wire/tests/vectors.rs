@@ -16,12 +16,15 @@ use curve25519_dalek::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use starling_wire::{
-    AccountId, Block, BlockId, BoundedVec, DecodeError, Digest, Fingerprint, FrameDecoder, GenesisId, GetBlocks,
-    GetSymbols, Goodbye, Hello, Kind, Message, NetworkId, PROTOCOL_VERSION, Record, SecretKey, ShortId, Signature,
-    SignatureError, SignedBlock, SignedTx, Sketch, Slice, Transaction, TxId, Unverified,
+    AccountId, Block, BlockId, BoundedVec, DecodeError, Digest, Figures, Fingerprint, FrameDecoder, GenesisId,
+    GetBlocks, GetReports, GetSymbols, Goodbye, Hello, Kind, Message, NetworkId, NodeId, PROTOCOL_VERSION, Record,
+    Report, ReportDigest, ReportList, SecretKey, ShortId, Signature, SignatureError, SignedBlock, SignedReport,
+    SignedTx, Sketch, Slice, Transaction, TxId, Unverified,
     limits::{
-        BLOCK_OVERHEAD, MAX_BLOCK, MAX_BLOCK_TXS, MAX_IDS, MAX_PAYLOAD, MAX_RECORD, MAX_RECORDS, MAX_SYMBOLS, MAX_TX,
+        BLOCK_OVERHEAD, MAX_BLOCK, MAX_BLOCK_TXS, MAX_FILL, MAX_IDS, MAX_LISTED_REPORTS, MAX_PAYLOAD, MAX_RATE,
+        MAX_RECORD, MAX_RECORDS, MAX_SYMBOLS, MAX_TX, REPORT, SAMPLE,
     },
+    report,
     sketch::{Encoder, Symbol},
     verify, verify_batch,
 };
@@ -474,6 +477,25 @@ enum Fields {
     Prune {
         short_ids: Vec<ShortId>,
     },
+    ReportDigest {
+        epoch: u32,
+        ceiling: u32,
+        digest: Hex,
+    },
+    ReportList {
+        epoch: u32,
+        ceiling: u32,
+        salt: Dec,
+        prints: Vec<u16>,
+    },
+    GetReports {
+        epoch: u32,
+        salt: Dec,
+        prints: Vec<u16>,
+    },
+    Reports {
+        reports: Vec<Hex>,
+    },
     Alive {},
     Probe {
         version: u16,
@@ -563,6 +585,21 @@ impl Fields {
             }),
             Self::GetSymbols { salt, from, count } => {
                 Message::GetSymbols(GetSymbols { salt: salt.0, from: *from, count: *count })
+            }
+            Self::ReportDigest { epoch, ceiling, digest } => {
+                Message::ReportDigest(ReportDigest { epoch: *epoch, ceiling: *ceiling, digest: array(&digest.0) })
+            }
+            Self::ReportList { epoch, ceiling, salt, prints } => Message::ReportList(ReportList {
+                epoch: *epoch,
+                ceiling: *ceiling,
+                salt: salt.0,
+                prints: list(prints.clone()),
+            }),
+            Self::GetReports { epoch, salt, prints } => {
+                Message::GetReports(GetReports { epoch: *epoch, salt: salt.0, prints: list(prints.clone()) })
+            }
+            Self::Reports { reports } => {
+                Message::Reports(list(reports.iter().map(|report| SignedReport::decode(&report.0).unwrap()).collect()))
             }
         }
     }
@@ -729,6 +766,22 @@ fn messages() -> Vec<MessageVector> {
             Fields::Sketch { salt: Dec(8), count: 10_000, from: 0, symbols: Vec::new() },
         ),
         MessageVector::new("get_symbols", Fields::GetSymbols { salt: Dec(7), from: 24, count: 6 }),
+        MessageVector::new(
+            "report_digest, of the reports of reports.json",
+            Fields::ReportDigest { epoch: 58_907_520, ceiling: u32::MAX, digest: report_digest() },
+        ),
+        MessageVector::new(
+            "report_list, of the reports of reports.json",
+            Fields::ReportList { epoch: 58_907_520, ceiling: 0x0fff_ffff, salt: Dec(REPORT_SALT), prints: prints(2) },
+        ),
+        MessageVector::new(
+            "get_reports, the first of the list",
+            Fields::GetReports { epoch: 58_907_520, salt: Dec(REPORT_SALT), prints: prints(1) },
+        ),
+        MessageVector::new(
+            "reports, those of reports.json",
+            Fields::Reports { reports: reports().iter().map(|vector| vector.encoded.clone()).collect() },
+        ),
     ]
 }
 
@@ -765,6 +818,7 @@ fn the_largest_of_every_kind_is_accepted() {
     .sign(&key);
     assert_eq!(block.bytes().len(), MAX_BLOCK);
     let records = vec![Record::new(vec![7; MAX_RECORD].into()).unwrap(); MAX_RECORDS];
+    let most_prints = || list(vec![7; MAX_LISTED_REPORTS]);
     let tx = SignedTx::decode(&transactions()[8].encoded.0).unwrap();
     assert_eq!(tx.bytes().len(), MAX_TX);
     let messages = [
@@ -785,6 +839,9 @@ fn the_largest_of_every_kind_is_accepted() {
             }),
             12_308,
         ),
+        (Message::ReportList(ReportList { epoch: 1, ceiling: 1, salt: 1, prints: most_prints() }), 404),
+        (Message::GetReports(GetReports { epoch: 1, salt: 1, prints: most_prints() }), 400),
+        (Message::Reports(list(vec![SignedReport::decode(&reports()[0].encoded.0).unwrap(); SAMPLE])), 8_644),
     ];
     for (message, body) in messages {
         let bytes = frame(&message);
@@ -793,6 +850,130 @@ fn the_largest_of_every_kind_is_accepted() {
         decoder.extend(&bytes);
         assert_eq!(decoder.next_message(), Ok(Some((message, bytes.len()))));
     }
+}
+
+// ---- Reports ----
+
+/// The genesis that the reports are signed for.
+const REPORT_GENESIS: GenesisId = GenesisId([0x22; 32]);
+
+/// What the prints are made with.
+const REPORT_SALT: u64 = 0x1817_1615_1413_1211;
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReportVector {
+    name: String,
+    seed: Hex,
+    genesis: GenesisId,
+    epoch: u32,
+    node: NodeId,
+    program: [u8; 3],
+    links: u8,
+    pool_txs: u32,
+    pool_bytes: u32,
+    pool_fill: u16,
+    admitted: u32,
+    floor: u32,
+    fees: [u32; 3],
+    id: Hex,
+    rank: Dec,
+    salt: Dec,
+    print: u16,
+    signature: Hex,
+    encoded: Hex,
+}
+
+impl ReportVector {
+    fn new(name: &str, seed: u8, program: [u8; 3], figures: Figures) -> Self {
+        let key = SecretKey::from_seed(&[seed; 32]);
+        let report = Report::sign(58_907_520, program, figures, &key, &REPORT_GENESIS);
+        let Figures { links, pool_txs, pool_bytes, pool_fill, admitted, floor, fees } = figures;
+        Self {
+            name: name.to_owned(),
+            seed: Hex(vec![seed; 32]),
+            genesis: REPORT_GENESIS,
+            epoch: report.report().epoch,
+            node: key.node(),
+            program,
+            links,
+            pool_txs,
+            pool_bytes,
+            pool_fill,
+            admitted,
+            floor,
+            fees,
+            id: Hex(report.id().to_vec()),
+            rank: Dec(report.report().rank()),
+            salt: Dec(REPORT_SALT),
+            print: report.print(REPORT_SALT),
+            signature: Hex(report.signed().signature.0.to_vec()),
+            encoded: Hex(report.signed().bytes()),
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        let Self { links, pool_txs, pool_bytes, pool_fill, admitted, floor, fees, .. } = *self;
+        Figures { links, pool_txs, pool_bytes, pool_fill, admitted, floor, fees }
+    }
+
+    fn check(&self) {
+        let name = &self.name;
+        let signed = Report::sign(self.epoch, self.program, self.figures(), &secret(&self.seed), &self.genesis);
+        assert_eq!(signed.signed().bytes(), self.encoded.0, "{name}");
+        assert_eq!(self.encoded.0.len(), REPORT, "{name}");
+        let decoded = SignedReport::decode(&self.encoded.0).unwrap();
+        assert_eq!((decoded.report.node, decoded.report.figures), (self.node, self.figures()), "{name}");
+        assert_eq!(decoded.id(&self.genesis).to_vec(), self.id.0, "{name}");
+        assert_eq!(decoded.signature.0.to_vec(), self.signature.0, "{name}");
+        let verified = decoded.verify(self.genesis).unwrap();
+        assert_eq!((verified.report().rank(), verified.print(self.salt.0)), (self.rank.0, self.print), "{name}");
+    }
+}
+
+/// In the order of their ranks.
+fn reports() -> Vec<ReportVector> {
+    let most = Figures {
+        links: u8::MAX,
+        pool_txs: u32::MAX,
+        pool_bytes: u32::MAX,
+        pool_fill: MAX_FILL,
+        admitted: MAX_RATE,
+        floor: u32::MAX,
+        fees: [u32::MAX; 3],
+    };
+    let distinct = Figures {
+        links: 16,
+        pool_txs: 0x0403_0201,
+        pool_bytes: 0x0807_0605,
+        pool_fill: 0x0109,
+        admitted: 0x0e0d_0c0b,
+        floor: 0x1211_100f,
+        fees: [0x1615_1413, 0x1a19_1817, 0x1e1d_1c1b],
+    };
+    let mut vectors = vec![
+        ReportVector::new("an empty pool", 1, [0, 1, 0], Figures::default()),
+        ReportVector::new("every field distinct", 2, [1, 2, 3], distinct),
+        ReportVector::new("the most that can be said", 3, [255, 255, 255], most),
+    ];
+    vectors.sort_by_key(|vector| vector.rank.0);
+    vectors
+}
+
+fn report_digest() -> Hex {
+    let ids: Vec<[u8; 32]> = reports().iter().map(|vector| array(&vector.id.0)).collect();
+    Hex(report::digest(ids.iter()).to_vec())
+}
+
+fn prints(count: usize) -> Vec<u16> {
+    reports().iter().take(count).map(|vector| vector.print).collect()
+}
+
+#[test]
+fn reports_json() {
+    let about =
+        "Reports of one epoch, in the order of their ranks: fields, id, rank, print with a salt, signature and bytes.";
+    golden("reports.json", about, reports(), ReportVector::check);
 }
 
 // ---- Refusals ----
@@ -983,6 +1164,24 @@ fn invalid() -> Vec<InvalidVector> {
     add("get_block_txs that counts 1 id and has 31 bytes", Frame, Truncated, counted(9, 1, &[7; 31]));
     add("block_tx of a transaction of version 2", Frame, UnknownVersion, framed(10, &edit(plain, &|b| b[0] = 2)));
     add("prune that counts 1 id and has a byte more", Frame, Trailing, counted(11, 1, &[7; 9]));
+    add("report_digest of 15 bytes, refused at the header", Frame, Truncated, header(15, 50));
+    add("report_list of 193 prints, refused at the header", Frame, TooLong, header(20 + 2 * 193, 51));
+    add(
+        "get_reports that counts 1 print and has none",
+        Frame,
+        Truncated,
+        framed(52, &[&[7; 12], &[1, 0, 0, 0][..]].concat()),
+    );
+    let report = &reports()[0].encoded;
+    add("reports of 65 reports, refused at the header", Frame, TooLong, header(4 + 135 * 65, 53));
+    add("reports that counts 2 reports and has one", Frame, Truncated, counted(53, 2, &report.0));
+    add("a report of version 2", Frame, Invalid, counted(53, 1, &edit(report, &|b| b[0] = 2)));
+    let fill = edit(report, &|b| b[49..51].copy_from_slice(&1001_u16.to_le_bytes()));
+    add("a report of a pool filled to 1001 thousandths", Frame, Invalid, counted(53, 1, &fill));
+    let admitted = edit(report, &|b| b[51..55].copy_from_slice(&1_000_000_001_u32.to_le_bytes()));
+    add("a report of more than a million transactions per second", Frame, Invalid, counted(53, 1, &admitted));
+    let fees = edit(report, &|b| b[59..71].copy_from_slice(&[2, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0]));
+    add("a report with fees that do not ascend", Frame, Invalid, counted(53, 1, &fees));
     vectors
 }
 

@@ -22,7 +22,8 @@ pub struct EngineConfig {
     pub gossip: GossipConfig,
     /// Makes blocks whenever it is this key's turn; `None` for a node that only relays.
     pub producer: Option<ProducerConfig>,
-    /// Unix time in milliseconds at the engine's time zero, for the informative timestamp of produced blocks.
+    /// Unix time in milliseconds at the engine's time zero, for the timestamp of produced blocks and for the epochs of
+    /// reports; see [`super::Input::WallClock`].
     pub unix_ms_at_start: u64,
 }
 

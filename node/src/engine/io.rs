@@ -130,6 +130,12 @@ pub enum Input {
     },
     /// This node's record for others, made by the driver when its addresses change.
     LocalRecord(PeerRecord),
+    /// The world's clock does not agree any more with what [`super::EngineConfig::unix_ms_at_start`] and the engine's time
+    /// give: it was set, or the machine slept.
+    WallClock {
+        /// Unix time in milliseconds.
+        unix_ms: u64,
+    },
     /// The user submits a transaction; answered by [`Event::Submitted`].
     Submit {
         /// Given back with the answer.

@@ -153,6 +153,7 @@ impl Engine {
             self.ask_peers(peer);
             self.compare_pools(now, peer);
         }
+        self.aggregates.link_up(now);
         self.reached(&peer);
         self.event(Event::LinkUp { peer });
     }

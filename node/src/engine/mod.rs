@@ -8,9 +8,10 @@
 //!
 //! This module routes between the parts; the parts never call each other:
 //! `gossip` decides who is sent which transaction, `reconcile` finds what that missed, `overlay` whom to connect to,
-//! `blocks` what the chain is, and `score` who has to go. Signatures are not checked here: what needs it leaves as
-//! [`Output::Verify`] and comes back as [`Input::Verified`].
+//! `blocks` what the chain is, `aggregate` what the network is like, and `score` who has to go. Signatures are not checked
+//! here: what needs it leaves as [`Output::Verify`] and comes back as [`Input::Verified`].
 
+mod aggregate;
 mod blocks;
 mod config;
 mod gossip;
@@ -36,7 +37,17 @@ use starling_wire::{
     VerifiedBlock, VerifiedTx,
 };
 
+use self::{
+    aggregate::Aggregates,
+    gossip::Gossip,
+    locals::Locals,
+    overlay::Overlay,
+    peers::Peers,
+    reconcile::Reconcile,
+    score::{Blame, Scores},
+};
 pub use self::{
+    aggregate::{Estimate, Figure, Network, Proof, Spread},
     blocks::{AppliedBlock, Chain},
     config::{EngineConfig, GossipConfig, OverlayConfig, ProducerConfig},
     io::{Address, Direction, Event, Input, Output, PeerRecord, Source, Ticket},
@@ -44,14 +55,6 @@ pub use self::{
     persist::{Change, Dropped, Removal, Saved},
     stats::Stats,
     time::Time,
-};
-use self::{
-    gossip::Gossip,
-    locals::Locals,
-    overlay::Overlay,
-    peers::Peers,
-    reconcile::Reconcile,
-    score::{Blame, Scores},
 };
 
 /// Signatures being checked at one time for one neighbour, and in all. Beyond it, what comes is passed over; it comes
@@ -85,6 +88,7 @@ pub struct Engine {
     reconcile: Reconcile,
     overlay: Overlay,
     scores: Scores,
+    aggregates: Aggregates,
     chain: Chain,
     ledger: Ledger,
     pool: Mempool,
@@ -123,6 +127,7 @@ impl Engine {
             overlay: Overlay::new(overlay, identity, unix_ms_at_start / 1000, &mut rng),
             rng,
             scores: Scores::new(),
+            aggregates: Aggregates::new(genesis.id(), unix_ms_at_start),
             chain: Chain::new(),
             ledger: Ledger::new(&genesis).with_rules(rules),
             pool: Mempool::new(pool, genesis.limits.min_fee_per_byte),
@@ -216,6 +221,10 @@ impl Engine {
             Input::Congestion { peer, congested } => self.congestion(peer, congested),
             Input::Verified { source, verdict } => self.verified(now, source, verdict),
             Input::LocalRecord(record) => self.overlay.set_own(record),
+            Input::WallClock { unix_ms } => {
+                self.unix_ms_at_start = unix_ms.saturating_sub(now.since_start().as_millis() as u64);
+                self.aggregates.turn(now, unix_ms, self.stats.admitted);
+            }
             Input::Submit { ticket, tx } => self.submit(now, ticket, tx),
             Input::AddPeer(address) => self.outputs.push_back(Output::Dial { peer: None, addresses: vec![address] }),
             Input::BanPeer(peer) => self.ban(now, peer, "banned by the user".into()),
@@ -270,8 +279,13 @@ impl Engine {
     /// When there is next something to do that can wait for another input, for [`LEISURE`].
     fn leisurely_deadline(&self) -> Option<Time> {
         let round = self.peers.iter().next().is_some().then_some(self.next_round);
-        let reconcile = (!self.stopping).then(|| self.reconcile.deadline());
-        [self.gossip.leisurely_deadline(), round, reconcile].into_iter().flatten().min()
+        let regular = [self.reconcile.deadline(), self.aggregates.deadline()].into_iter().filter(|_| !self.stopping);
+        [self.gossip.leisurely_deadline(), round].into_iter().flatten().chain(regular).min()
+    }
+
+    /// Unix time in milliseconds.
+    fn unix_ms(&self, now: Time) -> u64 {
+        self.unix_ms_at_start.saturating_add(now.since_start().as_millis() as u64)
     }
 
     fn timeout(&mut self, now: Time) {
@@ -290,6 +304,7 @@ impl Engine {
         if !self.stopping {
             self.keep_links(now);
             self.reconcile(now);
+            self.aggregate(now);
         }
         self.close_mute(now);
         let expired = self.pool.expire(now.since_start());
@@ -352,6 +367,9 @@ impl Engine {
                         self.outputs.push_back(Output::Send { peer, message });
                     }
                 }
+            }
+            Message::ReportDigest(_) | Message::ReportList(_) | Message::GetReports(_) | Message::Reports(_) => {
+                self.report_message(now, peer, &message);
             }
             Message::BlockTx(tx) => {
                 if self.chain.wants(&tx.id()) {
@@ -448,6 +466,8 @@ impl Engine {
         match verdict {
             Ok(Verified::Tx(tx)) => self.verified_tx(now, source, tx),
             Ok(Verified::Block(block)) => self.verified_block(now, source, block),
+            Ok(Verified::Report(report)) => self.verified_report(now, report),
+            Err((Unverified::Report(signed, _), _)) => self.forged_report(now, source, &signed),
             Err((Unverified::Tx(tx), error)) => {
                 let rejection = Rejection::BadSignature(error);
                 self.pool.remember(tx.id(), &rejection);
@@ -634,7 +654,7 @@ impl Engine {
             network: self.genesis.network,
             height,
             parent: self.chain.head(),
-            timestamp_ms: self.unix_ms_at_start.saturating_add(now.since_start().as_millis() as u64),
+            timestamp_ms: self.unix_ms(now),
             tx_ids,
         };
         let block = block.sign(&producer.key);

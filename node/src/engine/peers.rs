@@ -97,6 +97,9 @@ pub struct Link {
     pub(super) suspected: Option<Time>,
     /// Symbols that it got in comparisons of pools.
     pub(super) symbols: Budget,
+    /// Reports of nodes that were sent because it asked for them, and that were checked because it brought them.
+    pub(super) reports_sent: Budget,
+    pub(super) reports_checked: Budget,
     /// When it may next ask for peers without blame.
     pub(super) next_get_peers: Time,
     /// When it may next tell of peers unasked without blame.
@@ -205,6 +208,8 @@ impl Peers {
             pulse: Pulse::new(now),
             suspected: None,
             symbols: Budget::default(),
+            reports_sent: Budget::default(),
+            reports_checked: Budget::default(),
             next_get_peers: now,
             next_peers: now,
             peers_asked: 0,

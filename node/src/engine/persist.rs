@@ -85,6 +85,13 @@ pub struct Saved {
     pub peers: Vec<PeerRecord>,
 }
 
+impl Saved {
+    /// Whether there is nothing, as before the first start.
+    pub fn is_empty(&self) -> bool {
+        self.txs.is_empty() && self.blocks.is_empty() && self.accounts.is_empty() && self.peers.is_empty()
+    }
+}
+
 /// A kept transaction that is not in the pool after a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dropped {
@@ -102,6 +109,9 @@ impl Engine {
     /// them.
     pub fn restore(&mut self, saved: Saved) -> Vec<Dropped> {
         let now = Time::ZERO;
+        if !saved.is_empty() {
+            self.aggregates.skip_epoch();
+        }
         self.ledger.restore(saved.accounts);
         for block in saved.blocks {
             self.chain.append(block);

@@ -27,6 +27,8 @@ pub struct Stats {
     pub invalidated: u64,
     /// Blocks applied.
     pub blocks: u64,
+    /// Nodes found to have signed two different reports for one epoch.
+    pub liars: u64,
     /// Times a neighbour sent bytes that are no message.
     pub malformed: u64,
     /// Peers of another network, genesis or protocol version.

@@ -37,6 +37,9 @@ const MAX_EVENTS: usize = 64;
 
 /// How often the node signs anew where it can be reached: others take no record that is older than a day.
 const RENEW_RECORD: Duration = Duration::from_secs(3600);
+/// By how much the world's clock may differ from what the engine was told, in milliseconds: much less than the seconds that
+/// matter, and more than clocks that are kept right are adjusted by.
+const CLOCK_ERROR_MS: u64 = 500;
 
 /// All protocols of a node. Starling's own comes last, as it asks to.
 #[derive(NetworkBehaviour)]
@@ -50,6 +53,8 @@ pub(super) struct Driver {
     pub(super) keypair: Keypair,
     pub(super) engine: Engine,
     pub(super) clock: Clock,
+    /// Unix time in milliseconds at the engine's time zero, as the engine was told.
+    pub(super) unix_start_ms: u64,
     pub(super) verifier: Verifier,
     pub(super) commands: mpsc::Receiver<Command<Engine>>,
     pub(super) trace: Trace,
@@ -91,7 +96,10 @@ impl Driver {
                     Some(command) => self.command(command),
                 },
                 () = &mut timer, if timeout.is_some() => self.handle(Input::Timeout),
-                _ = trace_flush.tick() => self.trace.flush(),
+                _ = trace_flush.tick() => {
+                    self.trace.flush();
+                    self.look_at_clock();
+                }
                 _ = renewal.tick() => self.renew_record(),
                 () = async { sleep_until(stop_at.unwrap_or_else(Instant::now)).await }, if stop_at.is_some() => break,
             }
@@ -104,6 +112,16 @@ impl Driver {
 
     fn handle(&mut self, input: Input) {
         self.engine.handle(self.clock.now(), input);
+    }
+
+    /// Tells the engine if the world's clock was set.
+    fn look_at_clock(&mut self) {
+        let unix_start_ms = self.clock.unix_start_ms_now();
+        if unix_start_ms.abs_diff(self.unix_start_ms) > CLOCK_ERROR_MS {
+            self.unix_start_ms = unix_start_ms;
+            let unix_ms = unix_start_ms + self.clock.now().since_start().as_millis() as u64;
+            self.handle(Input::WallClock { unix_ms });
+        }
     }
 
     /// Takes in all that has happened, so that signatures are checked in batches as large as the node is busy.

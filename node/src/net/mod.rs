@@ -148,7 +148,7 @@ pub async fn start(
         producer: config.producer,
         unix_ms_at_start: clock.unix_start_ms(),
     };
-    let mut engine = Engine::new(engine_config, id, random_seed()?);
+    let mut engine = Engine::new(engine_config, id, random_seed()?).reporting(config.key);
     let store = kept.map(|(store, kept)| {
         restore(&mut engine, kept);
         store
@@ -159,6 +159,7 @@ pub async fn start(
         keypair,
         engine,
         clock,
+        unix_start_ms: clock.unix_start_ms(),
         verifier: Verifier::new(random_seed()?),
         commands,
         trace,

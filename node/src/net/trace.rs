@@ -82,6 +82,12 @@ impl Clock {
         self.unix_start.as_millis() as u64
     }
 
+    /// What [`Self::unix_start_ms`] would be by the world's clock as it is now.
+    pub(super) fn unix_start_ms_now(&self) -> u64 {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        unix.saturating_sub(self.start.elapsed()).as_millis() as u64
+    }
+
     fn unix_us(&self, time: Time) -> u64 {
         (self.unix_start + time.since_start()).as_micros() as u64
     }

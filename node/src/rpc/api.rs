@@ -65,6 +65,11 @@ pub trait Api {
     #[method(name = "net_peerCount")]
     async fn net_peer_count(&self) -> RpcResult<u32>;
 
+    /// What the whole network is like, as this node estimates it from a sample of the reports that nodes make about
+    /// themselves.
+    #[method(name = "net_aggregates")]
+    async fn net_aggregates(&self) -> RpcResult<NetworkView>;
+
     /// Who the node is.
     #[method(name = "node_info")]
     async fn node_info(&self) -> RpcResult<NodeView>;
@@ -276,6 +281,85 @@ pub struct PeerView {
     /// Bytes of messages that went to it.
     #[serde(default)]
     pub bytes_out: u64,
+}
+
+/// Answer to `net_aggregates`. Fees are per byte.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetworkView {
+    /// The epoch it is about: Unix time divided by 30 seconds.
+    pub epoch: u32,
+    /// Whether the reports of that epoch are all in.
+    pub settled: bool,
+    /// Whether every node is in the sample, so that nothing is estimated.
+    pub exact: bool,
+    /// Reports in the sample.
+    pub reports: u32,
+    /// The number of nodes.
+    pub nodes: EstimateView,
+    /// By how much the true rank of a quantile may differ from its name: 0.1 says that `p50` may be anything from the 40th
+    /// to the 60th percentile.
+    pub rank_error: f64,
+    /// Each figure over the network: `links`, `pool_txs`, `pool_bytes`, `pool_fill` (0 to 1), `admitted_per_s`, `floor`,
+    /// `fee_p10`, `fee_p50` and `fee_p90` (of each node's pool).
+    pub figures: BTreeMap<String, SpreadView>,
+    /// The share of the nodes that run each version of the program.
+    pub versions: BTreeMap<String, f64>,
+    /// Nodes in the sample that signed two different reports for the epoch. They are not counted.
+    pub liars: Vec<NodeId>,
+    /// Nodes caught at that in the last epochs, as far as they are remembered.
+    pub proofs: Vec<ProofView>,
+    /// Messages passed over because they were about another time: if there are many, a clock is wrong.
+    pub untimely: u64,
+}
+
+/// An estimate, in the answer to `net_aggregates`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EstimateView {
+    /// The best guess.
+    pub value: f64,
+    /// The least and the most it may be, in 98 of 100 cases.
+    pub low: f64,
+    /// See `low`.
+    pub high: f64,
+}
+
+/// One figure over all nodes, in the answer to `net_aggregates`. A share s of liars moves a quantile q at most to those from
+/// (q - s) / (1 - s) to q / (1 - s) of honest nodes; `mean` and `sum` have no such protection.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SpreadView {
+    /// The mean.
+    pub mean: f64,
+    /// How far the true mean may be from it, in 98 of 100 cases.
+    pub mean_error: f64,
+    /// The mean of the middle half of the nodes.
+    pub middle_mean: f64,
+    /// All nodes' together.
+    pub sum: f64,
+    /// Lowest in the sample.
+    pub min: f64,
+    /// Not exceeded by a tenth of the nodes.
+    pub p10: f64,
+    /// By half.
+    pub p50: f64,
+    /// By nine tenths.
+    pub p90: f64,
+    /// Highest in the sample.
+    pub max: f64,
+    /// This node's own.
+    pub own: f64,
+    /// Share of the nodes that have less than this one, those that have as much counted half.
+    pub own_rank: f64,
+}
+
+/// A node that signed two different reports for one epoch, in the answer to `net_aggregates`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofView {
+    /// The node.
+    pub node: NodeId,
+    /// The epoch.
+    pub epoch: u32,
+    /// Both reports as they came, `0x` and hex.
+    pub reports: [String; 2],
 }
 
 /// Answer to `node_info`.

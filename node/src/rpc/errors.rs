@@ -58,6 +58,12 @@ pub(super) fn no_blocks() -> ErrorObjectOwned {
     ErrorObjectOwned::owned(METHOD_NOT_FOUND_CODE, message, None::<()>)
 }
 
+/// A method about the whole network, of a node that does not measure it.
+pub(super) fn no_aggregates() -> ErrorObjectOwned {
+    let message = "method not found: this node relays transactions only and measures no network";
+    ErrorObjectOwned::owned(METHOD_NOT_FOUND_CODE, message, None::<()>)
+}
+
 /// A method that bans, of a node that cannot.
 pub(super) fn no_bans() -> ErrorObjectOwned {
     let message = "method not found: this node cannot ban peers";

@@ -13,9 +13,12 @@ use prometheus_client::{
 };
 use starling_mempool::Rejection;
 
-use super::{state::State, views::direction_name};
+use super::{
+    state::{Measured, State},
+    views::direction_name,
+};
 use crate::{
-    engine::{Direction, Time},
+    engine::{Direction, Estimate, Figure, Spread, Time},
     net::{Counters, Flow, NodeHandle, Unavailable},
 };
 
@@ -133,6 +136,11 @@ fn of_state(state: &impl State, now: Time) -> Vec<Metric> {
             stats.invalidated,
         ),
         Metric::counter("starling_blocks", "Blocks applied", stats.blocks),
+        Metric::counter(
+            "starling_liars",
+            "Nodes found to have signed two different reports for one epoch",
+            stats.liars,
+        ),
         Metric::counter("starling_malformed", "Times a neighbour sent bytes that are no message", stats.malformed),
         Metric::counter(
             "starling_wrong_network",
@@ -160,11 +168,56 @@ fn of_state(state: &impl State, now: Time) -> Vec<Metric> {
             samples: links.collect(),
         },
     ];
+    metrics.extend(state.network(now).map(of_network).into_iter().flatten());
     let height = state.chain().map(|chain| chain.height());
     metrics.extend(
         height.map(|height| Metric::gauge("starling_chain_height", "Height of the last applied block", height)),
     );
     metrics.extend(state.more_metrics());
+    metrics
+}
+
+/// Figures of the whole network are in whole numbers, like all here: `net_aggregates` has them in full.
+fn of_network(Measured { network, untimely, .. }: Measured) -> Vec<Metric> {
+    let Estimate { value, low, high } = network.size;
+    let bound = |name: &str, value: f64| (vec![("bound", name.to_owned())], value.round() as u64);
+    let mut metrics = vec![
+        Metric {
+            name: "starling_network_nodes",
+            help: "Nodes of the whole network: the estimate, and the least and the most it may be",
+            nature: Nature::Gauge,
+            samples: vec![bound("estimate", value), bound("low", low), bound("high", high)],
+        },
+        Metric::gauge("starling_network_reports", "Reports in the sample of the network", network.reports as u64),
+        Metric::gauge(
+            "starling_network_liars",
+            "Nodes in the sample that contradict themselves",
+            network.liars.len() as u64,
+        ),
+        Metric::counter("starling_untimely", "Messages about reports that were about another time", untimely),
+    ];
+    let quantiles = |spread: &Spread, scale: f64| {
+        [("p10", spread.p10), ("p50", spread.p50), ("p90", spread.p90)]
+            .map(|(name, value)| (vec![("quantile", name.to_owned())], (value * scale).round() as u64))
+            .to_vec()
+    };
+    let shown = [
+        (
+            Figure::PoolTxs,
+            "starling_network_pool_transactions",
+            "Transactions in the pools of the network's nodes",
+            1.0,
+        ),
+        (Figure::PoolFill, "starling_network_pool_fill", "How full the pools are, in thousandths", 1e3),
+        (Figure::Admitted, "starling_network_admitted", "Thousandths of transactions that nodes admit per second", 1e3),
+        (Figure::Floor, "starling_network_floor", "Lowest fee per byte that nodes admit, in thousandths", 1e3),
+        (Figure::FeeP50, "starling_network_fee", "Median fee per byte in the pools, in thousandths", 1e3),
+    ];
+    for (figure, name, help, scale) in shown {
+        let spread = network.figures.iter().find(|(of, _)| *of == figure).map(|(_, spread)| spread);
+        let samples = spread.map(|spread| quantiles(spread, scale)).unwrap_or_default();
+        metrics.push(Metric { name, help, nature: Nature::Gauge, samples });
+    }
     metrics
 }
 

@@ -17,11 +17,11 @@ mod views;
 
 pub use self::{
     api::{
-        AccountView, ApiClient, BlockView, ChainView, Checked, NodeView, PeerView, PoolLimits, PoolView, SenderView,
-        Submitted, TxState, TxView,
+        AccountView, ApiClient, BlockView, ChainView, Checked, EstimateView, NetworkView, NodeView, PeerView,
+        PoolLimits, PoolView, ProofView, SenderView, SpreadView, Submitted, TxState, TxView,
     },
     client::{ConnectError, Cookie, CookieError, connect},
     errors::{RejectionData, code},
     serve::{RpcConfig, RpcServer, ServeError, serve},
-    state::{Neighbour, State},
+    state::{Measured, Neighbour, State},
 };

@@ -132,6 +132,14 @@ const METHODS: &[Method] = &[
         result: number,
         errors: USUAL,
     },
+    Method {
+        name: "net_aggregates",
+        about: "What the whole network is like, as this node estimates it from a sample of the reports that nodes make about \
+                themselves.",
+        params: &[],
+        result: || reference("Network"),
+        errors: USUAL,
+    },
     Method { name: "node_info", about: "Who the node is.", params: &[], result: || reference("Node"), errors: USUAL },
     Method {
         name: "node_counters",
@@ -245,6 +253,22 @@ fn schemas() -> Value {
             "first_deliveries": number(), "age_s": float(),
             "network": text(), "phi": float(), "bytes_in": number(), "bytes_out": number(),
         }), &[]),
+        "Network": object(json!({
+            "epoch": number(), "settled": {"type": "boolean"}, "exact": {"type": "boolean"}, "reports": number(),
+            "nodes": reference("Estimate"), "rank_error": float(),
+            "figures": {"type": "object", "additionalProperties": reference("Spread")},
+            "versions": {"type": "object", "additionalProperties": float()},
+            "liars": list(id()), "proofs": list(reference("Proof")), "untimely": number(),
+        }), &[]),
+        "Estimate": object(json!({"value": float(), "low": float(), "high": float()}), &[]),
+        "Spread": object(json!({
+            "mean": float(), "mean_error": float(), "middle_mean": float(), "sum": float(), "min": float(),
+            "p10": float(), "p50": float(), "p90": float(), "max": float(), "own": float(), "own_rank": float(),
+        }), &[]),
+        "Proof": object(json!({
+            "node": id(), "epoch": number(),
+            "reports": {"type": "array", "items": hex_bytes(), "minItems": 2, "maxItems": 2},
+        }), &[]),
         "Node": object(json!({
             "version": text(), "protocol": number(), "id": id(), "peer_id": text(), "addresses": list(text()),
             "network": number(), "genesis": id(), "uptime_s": float(),
@@ -307,8 +331,8 @@ mod tests {
 
     use super::*;
     use crate::rpc::api::{
-        AccountView, ApiServer, BlockView, ChainView, Checked, NodeView, PeerView, PoolLimits, PoolView, SenderView,
-        Submitted, TxState, TxView,
+        AccountView, ApiServer, BlockView, ChainView, Checked, EstimateView, NetworkView, NodeView, PeerView,
+        PoolLimits, PoolView, ProofView, SenderView, SpreadView, Submitted, TxState, TxView,
     };
 
     /// Methods that are never called: only their names are looked at.
@@ -350,6 +374,9 @@ mod tests {
             unreachable!()
         }
         async fn net_peer_count(&self) -> RpcResult<u32> {
+            unreachable!()
+        }
+        async fn net_aggregates(&self) -> RpcResult<NetworkView> {
             unreachable!()
         }
         async fn node_info(&self) -> RpcResult<NodeView> {
@@ -445,6 +472,28 @@ mod tests {
                 bytes_in: 0,
                 bytes_out: 0,
                 age_s: 0.0,
+            },
+        );
+        let (mean, mean_error, middle_mean, sum, min, max, own, own_rank) = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
+        let (p10, p50, p90) = (0.0, 0.0, 0.0);
+        check("Spread", &SpreadView { mean, mean_error, middle_mean, sum, min, p10, p50, p90, max, own, own_rank });
+        let nodes = EstimateView { value: 0.0, low: 0.0, high: 0.0 };
+        check("Estimate", &nodes);
+        check("Proof", &ProofView { node: NodeId([1; 32]), epoch: 0, reports: Default::default() });
+        check(
+            "Network",
+            &NetworkView {
+                epoch: 0,
+                settled: true,
+                exact: true,
+                reports: 0,
+                nodes,
+                rank_error: 0.0,
+                figures: BTreeMap::new(),
+                versions: BTreeMap::new(),
+                liars: vec![],
+                proofs: vec![],
+                untimely: 0,
             },
         );
         check(

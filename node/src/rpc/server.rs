@@ -17,13 +17,13 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::{
     api::{
-        AccountView, ApiServer, BlockView, ChainView, Checked, NodeView, PeerView, PoolView, SenderView, Submitted,
-        TxState, TxView,
+        AccountView, ApiServer, BlockView, ChainView, Checked, NetworkView, NodeView, PeerView, PoolView, SenderView,
+        Submitted, TxState, TxView,
     },
-    errors::{admin_is_off, invalid_input, no_bans, no_blocks, not_found, rejected, unavailable},
+    errors::{admin_is_off, invalid_input, no_aggregates, no_bans, no_blocks, not_found, rejected, unavailable},
     metrics, openrpc,
-    state::State,
-    views::{block_view, peer_view, pool_view, pooled_view, view},
+    state::{Measured, State},
+    views::{block_view, network_view, peer_view, pool_view, pooled_view, view},
 };
 use crate::{
     engine::{Chain, Time},
@@ -218,6 +218,12 @@ impl<S: State> ApiServer for Server<S> {
 
     async fn net_peer_count(&self) -> RpcResult<u32> {
         self.query(|state, now| state.neighbours(now).len() as u32).await
+    }
+
+    async fn net_aggregates(&self) -> RpcResult<NetworkView> {
+        let Measured { network, proofs, untimely } =
+            self.query(|state, now| state.network(now)).await?.ok_or_else(no_aggregates)?;
+        Ok(network_view(network, &proofs, untimely))
     }
 
     async fn node_info(&self) -> RpcResult<NodeView> {

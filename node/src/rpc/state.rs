@@ -6,7 +6,7 @@ use starling_mempool::{Genesis, Ledger, Mempool};
 use starling_wire::NodeId;
 
 use super::metrics::Metric;
-use crate::engine::{Chain, Direction, Engine, Stats, Time};
+use crate::engine::{Chain, Direction, Engine, Network, Proof, Stats, Time};
 
 /// The state of a node that can be served. It stays on the node's main task; questions go to it there.
 pub trait State: 'static {
@@ -31,10 +31,24 @@ pub trait State: 'static {
     /// The neighbours.
     fn neighbours(&self, now: Time) -> Vec<Neighbour>;
 
+    /// What it knows of the whole network; `None` if it does not measure that.
+    fn network(&self, now: Time) -> Option<Measured>;
+
     /// What only this kind of node counts.
     fn more_metrics(&self) -> Vec<Metric> {
         Vec::new()
     }
+}
+
+/// What a node knows of the whole network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    /// What the network is like.
+    pub network: Network,
+    /// Nodes that were caught lying lately.
+    pub proofs: Vec<Proof>,
+    /// Messages that were about another time.
+    pub untimely: u64,
 }
 
 /// A neighbour as it is told.
@@ -83,6 +97,11 @@ impl State for Engine {
 
     fn stats(&self) -> &Stats {
         self.stats()
+    }
+
+    fn network(&self, now: Time) -> Option<Measured> {
+        let (network, proofs) = (self.network(now), self.proofs().cloned().collect());
+        Some(Measured { network, proofs, untimely: self.untimely_reports() })
     }
 
     fn neighbours(&self, now: Time) -> Vec<Neighbour> {

@@ -6,11 +6,13 @@ use starling_mempool::{Place, PoolConfig, PoolStatus};
 use starling_wire::VerifiedTx;
 
 use super::{
-    api::{BlockView, PeerView, PoolLimits, PoolView, TxState, TxView},
+    api::{
+        BlockView, EstimateView, NetworkView, PeerView, PoolLimits, PoolView, ProofView, SpreadView, TxState, TxView,
+    },
     state::Neighbour,
 };
 use crate::{
-    engine::{AppliedBlock, Direction, Time},
+    engine::{AppliedBlock, Direction, Estimate, Network, Proof, Spread, Time},
     net::peer_id,
 };
 
@@ -77,5 +79,37 @@ pub(super) fn block_view(applied: &AppliedBlock) -> BlockView {
         producer: header.producer,
         timestamp_ms: header.timestamp_ms,
         tx_ids: block.tx_ids().to_vec(),
+    }
+}
+
+pub(super) fn network_view(network: Network, proofs: &[Proof], untimely: u64) -> NetworkView {
+    let version = |[major, minor, patch]: [u8; 3]| format!("{major}.{minor}.{patch}");
+    let Estimate { value, low, high } = network.size;
+    NetworkView {
+        epoch: network.epoch,
+        settled: network.settled,
+        exact: network.exact,
+        reports: network.reports as u32,
+        nodes: EstimateView { value, low, high },
+        rank_error: network.rank_error,
+        figures: network.figures.iter().map(|(of, spread)| (of.name().to_owned(), spread_view(spread))).collect(),
+        versions: network.versions.into_iter().map(|(program, share)| (version(program), share)).collect(),
+        liars: network.liars,
+        proofs: proofs.iter().map(proof_view).collect(),
+        untimely,
+    }
+}
+
+fn spread_view(spread: &Spread) -> SpreadView {
+    let Spread { mean, mean_error, middle_mean, sum, min, p10, p50, p90, max, own, own_rank } = *spread;
+    SpreadView { mean, mean_error, middle_mean, sum, min, p10, p50, p90, max, own, own_rank }
+}
+
+fn proof_view(proof: &Proof) -> ProofView {
+    let [first, _] = proof;
+    ProofView {
+        node: first.report().node,
+        epoch: first.report().epoch,
+        reports: proof.each_ref().map(|report| format!("0x{}", hex::encode(report.signed().bytes()))),
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn load(
         match verdict {
             Ok(_) if age > pool.lifetime_of(record.origin) => drop(Removal::Expired.reason()),
             Ok(Verified::Tx(tx)) => txs.push((tx, record.origin)),
-            Ok(Verified::Block(_)) => {}
+            Ok(Verified::Block(_) | Verified::Report(_)) => {}
             Err(error) => drop(Rejection::BadSignature(error).reason()),
         }
     }
@@ -115,6 +115,7 @@ fn check_chain(
         match verdict {
             Ok(Verified::Block(block)) => good_blocks.push(block),
             Ok(Verified::Tx(tx)) => good_txs.push(tx),
+            Ok(Verified::Report(_)) => {}
             Err(_) => return Err(damaged(path, "a block or a transaction in one has a wrong signature")),
         }
     }

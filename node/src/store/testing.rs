@@ -47,6 +47,6 @@ pub(crate) fn block(height: u64, parent: Option<&SignedBlock>, txs: &[VerifiedTx
     };
     match verify(Unverified::Block(block.sign(&key(99)))).unwrap() {
         Verified::Block(block) => block,
-        Verified::Tx(_) => unreachable!("verifying keeps the kind"),
+        _ => unreachable!("verifying keeps the kind"),
     }
 }

@@ -26,6 +26,10 @@ pub(crate) struct Cluster {
     pub(crate) genesis: Genesis,
     /// Limits of the pools of nodes that are added.
     pub(crate) pool: PoolConfig,
+    /// Whether nodes that are added report about themselves.
+    pub(crate) reporting: bool,
+    /// Unix time at the beginning, in milliseconds, by the clocks of nodes that are added.
+    pub(crate) unix_ms: u64,
     engines: Vec<Engine>,
     configs: Vec<EngineConfig>,
     ids: Vec<NodeId>,
@@ -47,6 +51,11 @@ pub(crate) struct Cluster {
 
 pub(crate) fn account_key(i: u64) -> SecretKey {
     SecretKey::insecure_from_name(i, "account")
+}
+
+/// The key of a node.
+pub(crate) fn node_key(i: usize) -> SecretKey {
+    SecretKey::insecure_from_name(i as u64, "node")
 }
 
 /// Rich accounts.
@@ -94,10 +103,23 @@ pub(crate) fn long(account: u64, nonce: u64, fee: u64) -> SignedTx {
 impl Cluster {
     /// `count` nodes that know nothing but the address of node 0; `produce` of them make blocks.
     pub(crate) fn new(count: usize, dials: usize, produce: usize, seed: u64) -> Self {
-        let mut cluster = Self {
+        let mut cluster = Self::empty();
+        for i in 0..count {
+            let producer = (i < produce)
+                .then(|| ProducerConfig { key: producer_key(i as u64), interval: Duration::from_millis(500) });
+            cluster.add(dials, producer, seed);
+        }
+        cluster
+    }
+
+    /// Nobody yet.
+    pub(crate) fn empty() -> Self {
+        Self {
             now: Time::ZERO,
             genesis: genesis(),
             pool: PoolConfig::default(),
+            reporting: false,
+            unix_ms: 0,
             engines: Vec::new(),
             configs: Vec::new(),
             ids: Vec::new(),
@@ -110,13 +132,7 @@ impl Cluster {
             events: Vec::new(),
             changes: Vec::new(),
             sent: Vec::new(),
-        };
-        for i in 0..count {
-            let producer = (i < produce)
-                .then(|| ProducerConfig { key: producer_key(i as u64), interval: Duration::from_millis(500) });
-            cluster.add(dials, producer, seed);
         }
-        cluster
     }
 
     /// One more node that knows the address of node 0.
@@ -130,16 +146,21 @@ impl Cluster {
             overlay: OverlayConfig { dials, bootstrap, ..OverlayConfig::default() },
             gossip: GossipConfig::default(),
             producer,
-            unix_ms_at_start: 0,
+            unix_ms_at_start: self.unix_ms,
         };
-        let id = SecretKey::insecure_from_name(i as u64, "node").node();
+        let id = node_key(i).node();
         let mut engine_seed = [i as u8; 32];
         engine_seed[..8].copy_from_slice(&seed.to_le_bytes());
         self.ids.push(id);
         self.configs.push(config.clone());
-        self.engines.push(Engine::new(config, id, engine_seed));
+        self.engines.push(self.engine_of(i, config, engine_seed));
         self.input(i, Input::LocalRecord(record(i, id)));
         i
+    }
+
+    fn engine_of(&self, i: usize, config: EngineConfig, seed: [u8; 32]) -> Engine {
+        let engine = Engine::new(config, node_key(i).node(), seed);
+        if self.reporting { engine.reporting(node_key(i)) } else { engine }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -185,7 +206,7 @@ impl Cluster {
         let mut config = self.configs[i].clone();
         config.overlay.bootstrap.clear();
         self.dead.remove(&i);
-        self.engines[i] = Engine::new(config, self.ids[i], [i as u8 + 100; 32]);
+        self.engines[i] = self.engine_of(i, config, [i as u8 + 100; 32]);
         // Its time begins anew in a real node; here it is that of the others.
         let dropped = self.engines[i].restore(saved);
         self.input(i, Input::LocalRecord(record(i, self.ids[i])));

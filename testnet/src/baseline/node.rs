@@ -14,7 +14,7 @@ use starling_mempool::{Genesis, Ledger, Mempool, Origin, Place, PoolConfig, Reje
 use starling_node::{
     engine::{Chain, Direction, Source, Stats, Ticket, Time},
     net::{Answer, Counters, Flow, Reply, node_id},
-    rpc::{Neighbour, State, metrics::Metric},
+    rpc::{Measured, Neighbour, State, metrics::Metric},
 };
 use starling_wire::{Kind, NodeId, SignedTx, TxId, Unverified, Verified, VerifiedTx};
 
@@ -201,7 +201,7 @@ impl Node {
             Ok(Verified::Tx(tx)) => (SignedTx::clone(&tx), Ok(tx)),
             Err((Unverified::Tx(tx), error)) => (tx, Err(Rejection::BadSignature(error))),
             // Only transactions are given to the verifier.
-            Ok(Verified::Block(_)) | Err((Unverified::Block(_), _)) => return None,
+            Ok(_) | Err(_) => return None,
         };
         match source {
             Source::Local(ticket) => {
@@ -314,6 +314,10 @@ impl State for Node {
 
     fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    fn network(&self, _: Time) -> Option<Measured> {
+        None
     }
 
     /// A link is ready once it is in the mesh, or the mesh has had two heartbeats to take it: before, a measurement would

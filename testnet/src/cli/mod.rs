@@ -2,6 +2,7 @@
 //!
 //! Results go to standard output, everything else to standard error. Each command has a module.
 
+mod aggregate;
 mod compare;
 mod down;
 mod experiment;
@@ -81,6 +82,8 @@ enum Command {
     Sim(Box<sim::Options>),
     /// Simulate nodes that find each other by themselves, come and go, or are attacked
     Overlay(Box<overlay::Options>),
+    /// Simulate how a network measures itself, and hold that against the truth
+    Aggregate(aggregate::Options),
 }
 
 /// Runs the program. `args` starts with the program's name.
@@ -125,6 +128,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Report(options) => report::run(&options),
         Command::Sim(options) => sim::run(&options),
         Command::Overlay(options) => overlay::run(&options),
+        Command::Aggregate(options) => aggregate::run(&options),
     }
 }
 

@@ -4,9 +4,12 @@
 //! that traffic: [`starling`] is the engine that ships, [`baseline`] holds models of others to compare it with. Every
 //! relay meets the same overlay, the same links and the same transactions.
 //!
-//! What it leaves out: processors are busy with signatures only, there is no encryption and no TCP (a lost message is
+//! [`aggregate`] is a world of its own: of nodes that come and go, and measure the network that they are.
+//!
+//! What the relays' world leaves out: nodes do not report about themselves, processors are busy with signatures only, there is no encryption and no TCP (a lost message is
 //! lost), and clocks agree.
 
+pub(crate) mod aggregate;
 mod baseline;
 mod event;
 mod faults;

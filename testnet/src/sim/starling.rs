@@ -242,7 +242,7 @@ impl Relay for Starling {
         // An id names one string of bytes, so one check is enough for all nodes; and they share one copy in memory.
         let known = match &item {
             Unverified::Tx(tx) => cx.catalog.number(&tx.id()),
-            Unverified::Block(_) => None,
+            Unverified::Block(_) | Unverified::Report(..) => None,
         };
         let verdict = match known {
             Some(number) => Ok(Verified::Tx(cx.catalog.entries[number as usize].tx.clone())),
