@@ -12,7 +12,7 @@ use starling_mempool::Origin;
 use starling_node::engine::{Figure, Input, Network, Saved, Spread};
 use starling_wire::{
     BoundedVec, EPOCH_MS, Figures, GenesisId, GetReports, Hello, Message, NetworkId, NodeId, PROTOCOL_VERSION, Report,
-    ReportDigest, ReportList, SecretKey, Signature, SignedReport, VerifiedReport, limits::SAMPLE,
+    ReportDigest, ReportList, SecretKey, Signature, SignedReport, VerifiedReport, limits::SAMPLE, report::rank,
 };
 
 /// An epoch begins at the cluster's time zero.
@@ -101,15 +101,18 @@ fn few_nodes_are_counted_exactly_and_described() {
 }
 
 #[test]
-fn a_network_above_the_sample_is_estimated_within_its_error_bar() {
+fn of_a_network_above_the_sample_all_nodes_have_the_lowest_ranks() {
     let mut cluster = reporting(&[0; 150], 6);
     cluster.settle(6);
     run_to(&mut cluster, 55);
     let first = network(&cluster, 0);
-    assert!(!first.exact && first.reports == SAMPLE);
-    assert!(first.size.low <= 150.0 && 150.0 <= first.size.high, "{:?}", first.size);
+    assert!(!first.exact && first.reports == SAMPLE && first.epoch == EPOCH + 1);
+    let mut ranks: Vec<u64> = (0..150).map(|i| rank(EPOCH + 1, &node_key(i).node())).collect();
+    ranks.sort_unstable();
+    let h = (ranks[SAMPLE - 1] as f64 + 1.0) / 2_f64.powi(64);
+    assert!((first.size.value * h - (SAMPLE - 1) as f64).abs() < 1e-6, "{:?}", first.size);
     for i in 1..150 {
-        assert_eq!(network(&cluster, i).size, first.size, "node {i}: all have the same sample");
+        assert_eq!(network(&cluster, i).size, first.size, "node {i}");
     }
 }
 

@@ -59,10 +59,15 @@ const WITNESSED: Duration = Duration::from_secs(10);
 /// How long a new node listens before it reports: what its neighbours hold tells whether that is needed.
 const LISTEN: Duration = Duration::from_secs(2);
 
-/// How long into an epoch a node waits whose rank would have been the last in the sample of the epoch before, and how
-/// long one with a higher rank does at most. Ranks come in in their order then, and nearly all reports that travel stay.
+/// How long into an epoch a node waits whose rank would have been the last in the sample of the epoch before: ranks come in
+/// in their order then, and nearly all reports that travel stay.
 const SPREAD: Duration = Duration::from_secs(4);
-const LONGEST_WAIT: Duration = Duration::from_secs(12);
+
+/// How much longer one waits whose rank is higher: until the others have spread, so that it sees whether its report is needed.
+const PATIENCE: Duration = Duration::from_secs(7);
+
+/// The longest wait of all. It comes to that when the network is not half as large as it was.
+const LONGEST_WAIT: Duration = Duration::from_secs(16);
 
 /// Signatures that are checked for one neighbour: four samples at once, and more than half a sample each second epoch, for
 /// ever. An honest one brings hardly more than a sample in an epoch.
@@ -220,7 +225,8 @@ impl Aggregates {
         let (Some(key), Some(last)) = (&self.key, self.samples.back()) else { return Duration::ZERO };
         let Some(horizon) = last.horizon() else { return Duration::ZERO };
         let share = rank(self.epoch, &key.node()) as f64 / horizon.max(1) as f64;
-        SPREAD.mul_f64(share.min(1e3)).min(LONGEST_WAIT)
+        let patience = if share > 1.0 { PATIENCE } else { Duration::ZERO };
+        (SPREAD.mul_f64(share.min(1e3)) + patience).min(LONGEST_WAIT)
     }
 
     /// Whether this node's report is to be made now.

@@ -252,20 +252,20 @@ fn rows(liars: f64, epochs: &[Epoch]) -> Vec<Row> {
 
 /// The value that a share of the sorted values do not exceed; beyond them, the extremes that a report may name.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let at = (share * sorted.len() as f64).ceil();
-    match at {
-        at if at < 1.0 => sorted.first().copied().unwrap_or_default().min(if share < 0.0 { 0.0 } else { f64::MAX }),
-        at if share > 1.0 || at > sorted.len() as f64 => u8::MAX.into(),
-        // Liars that are exactly as many as the rest of the share reach the top.
-        at if at as usize == sorted.len() && share >= 1.0 => u8::MAX.into(),
-        at => sorted[at as usize - 1],
+    if share <= 0.0 {
+        return 0.0;
     }
+    let at = (share * sorted.len() as f64).ceil() as usize;
+    at.checked_sub(1).and_then(|at| sorted.get(at)).copied().filter(|_| share < 1.0).unwrap_or(u8::MAX.into())
 }
 
-/// The mean of the values between two shares.
+/// The mean of the values between two shares, those on the border in part.
 fn mean_between(sorted: &[f64], from: f64, to: f64) -> f64 {
-    let at = |share: f64| ((share.clamp(0.0, 1.0) * sorted.len() as f64).round() as usize).min(sorted.len());
-    mean(sorted[at(from)..at(to).max(at(from))].iter().copied())
+    let at = |share: f64| share.clamp(0.0, 1.0) * sorted.len() as f64;
+    let (from, to) = (at(from), at(to));
+    let weight = |place: usize| ((place as f64 + 1.0).min(to) - (place as f64).max(from)).max(0.0);
+    sorted.iter().enumerate().map(|(place, value)| weight(place) * value).sum::<f64>()
+        / (to - from).max(f64::MIN_POSITIVE)
 }
 
 impl Cost {
