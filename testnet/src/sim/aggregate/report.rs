@@ -110,7 +110,7 @@ impl Report {
             liars: plan.liars,
             skew_s: plan.skew.as_secs_f64(),
             size: Size::new(epochs),
-            links: rows(plan.liars, epochs),
+            links: rows(epochs),
             cost: Cost::new(epochs),
             banned: epochs.last().map_or(0, |epoch| epoch.banned),
             wall_s: rounded(start.elapsed().as_secs_f64()),
@@ -191,7 +191,7 @@ impl Size {
 }
 
 /// Rows of the figure that differs between the simulated nodes.
-fn rows(liars: f64, epochs: &[Epoch]) -> Vec<Row> {
+fn rows(epochs: &[Epoch]) -> Vec<Row> {
     let spread = |network: &Network| {
         network
             .figures
@@ -208,11 +208,10 @@ fn rows(liars: f64, epochs: &[Epoch]) -> Vec<Row> {
     let row = |what,
                value: fn(&Spread) -> f64,
                truth: &dyn Fn(&[f64]) -> f64,
-               allowed: &dyn Fn(&[f64], f64) -> (f64, f64)| {
-        let of =
-            |number: fn((f64, f64)) -> f64| mean(seen.iter().map(|(epoch, ..)| number(allowed(&epoch.links, 0.0))));
+               allowed: &dyn Fn(&Epoch, f64) -> (f64, f64)| {
+        let of = |number: fn((f64, f64)) -> f64| mean(seen.iter().map(|(epoch, ..)| number(allowed(epoch, 0.0))));
         let within = mean(seen.iter().map(|(epoch, spread, error)| {
-            let (low, high) = allowed(&epoch.links, *error);
+            let (low, high) = allowed(epoch, *error);
             let estimate = value(spread);
             f64::from(low - spread.mean_error <= estimate && estimate <= high + spread.mean_error)
         }));
@@ -225,21 +224,25 @@ fn rows(liars: f64, epochs: &[Epoch]) -> Vec<Row> {
             within,
         }
     };
+    // Of nodes that were not up throughout, anything may be in the sample: they are counted among the liars.
+    let liars = |epoch: &Epoch| 1.0 - epoch.links.len() as f64 / epoch.ever.max(1) as f64;
     let between = |share: f64| {
-        move |links: &[f64], error: f64| {
-            (quantile(links, (share - liars) / (1.0 - liars) - error), quantile(links, share / (1.0 - liars) + error))
+        move |epoch: &Epoch, error: f64| {
+            let (lies, links) = (liars(epoch), &epoch.links);
+            (quantile(links, (share - lies) / (1.0 - lies) - error), quantile(links, share / (1.0 - lies) + error))
         }
     };
-    let middle = |links: &[f64], error: f64| {
-        let from = |share: f64| share / (1.0 - liars);
+    let middle = |epoch: &Epoch, error: f64| {
+        let (lies, links) = (liars(epoch), &epoch.links);
+        let of = |share: f64| share / (1.0 - lies);
         (
-            mean_between(links, from(0.25 - liars) - error, from(0.75 - liars) - error),
-            mean_between(links, from(0.25) + error, from(0.75) + error),
+            mean_between(links, of(0.25 - lies) - error, of(0.75 - lies) - error),
+            mean_between(links, of(0.25) + error, of(0.75) + error),
         )
     };
-    let whole = |links: &[f64], _: f64| {
-        let honest = mean(links.iter().copied());
-        (honest * (1.0 - liars), honest * (1.0 - liars) + f64::from(u8::MAX) * liars)
+    let whole = |epoch: &Epoch, _: f64| {
+        let (lies, honest) = (liars(epoch), mean(epoch.links.iter().copied()));
+        (honest * (1.0 - lies), honest * (1.0 - lies) + f64::from(u8::MAX) * lies)
     };
     vec![
         row("p10", |spread| spread.p10, &|links| quantile(links, 0.1), &between(0.1)),
