@@ -110,6 +110,9 @@ impl Engine {
         }
         if link.ready {
             self.event(Event::LinkDown { peer });
+        } else if link.direction == Direction::Outgoing {
+            // It hung up without a word, as one does that has banned this node.
+            self.overlay.turned_away(now, &peer);
         }
     }
 
@@ -127,7 +130,11 @@ impl Engine {
             return self.blame(now, peer, Blame::Violation("a second hello"));
         }
         let (direction, probe) = (link.direction, link.probe);
-        if !self.is_our_network(now, peer, &hello) || probe {
+        if !self.is_our_network(now, peer, &hello) {
+            return;
+        }
+        self.overlay.greeted(&peer);
+        if probe {
             return;
         }
         if direction == Direction::Incoming {

@@ -46,6 +46,9 @@ struct Connection {
     id: ConnectionId,
     direction: Direction,
     outbox: Outbox,
+    /// Connections with this peer, this one included, that the engine has not been told of. Until it has, what it sends
+    /// is meant for an earlier one.
+    untold: usize,
 }
 
 /// The one connection in use with each peer, and what there is to tell.
@@ -82,6 +85,9 @@ impl Behaviour {
     /// Queues a message. To a peer that is gone it is lost; the engine is about to hear of that.
     pub(super) fn send(&mut self, peer: &NodeId, message: &Message) {
         let Some(connection) = self.connections.get(peer) else { return };
+        if connection.untold > 0 {
+            return;
+        }
         match connection.outbox.push(message) {
             Queued::Fine => {}
             Queued::Congested => self.tell(Event::Congestion { peer: *peer, congested: true }),
@@ -124,7 +130,9 @@ impl Behaviour {
 
     fn established(&mut self, peer: NodeId, id: ConnectionId, direction: Direction, address: Address) {
         let Some(outbox) = self.fresh.remove(&id) else { return };
-        let connection = Connection { id, direction, outbox };
+        let of_peer = |event: &&ToSwarm<Event, _>| matches!(event, ToSwarm::GenerateEvent(Event::Connected { peer: other, .. }) if *other == peer);
+        let untold = 1 + self.events.iter().filter(of_peer).count();
+        let connection = Connection { id, direction, outbox, untold };
         if let Some(old) = self.connections.get(&peer) {
             // Both sides dialled at once. Both keep the connection that the node with the lower id opened, or the
             // older of two that one side opened.
@@ -213,6 +221,11 @@ impl NetworkBehaviour for Behaviour {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         if let Some(event) = self.events.pop_front() {
+            if let ToSwarm::GenerateEvent(Event::Connected { peer, .. }) = &event
+                && let Some(connection) = self.connections.get_mut(peer)
+            {
+                connection.untold = connection.untold.saturating_sub(1);
+            }
             return Poll::Ready(event.map_in(|never| match never {}));
         }
         if let Poll::Ready(Some((peer_id, id))) = Pin::new(&mut self.closing).poll_next_unpin(cx) {

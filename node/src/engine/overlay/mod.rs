@@ -275,8 +275,12 @@ impl Overlay {
         }
         self.dialling.remove(peer);
         self.bootstrap_failures = 0;
-        self.book.reached(peer);
         self.probing.remove(peer)
+    }
+
+    /// A node said hello: it is where it should be, and speaks with this one.
+    pub(super) fn greeted(&mut self, peer: &NodeId) {
+        self.book.reached(peer);
     }
 
     /// A node could not be reached, or is of another network: it leaves the view, and is left alone for a while.
