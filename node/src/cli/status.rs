@@ -57,6 +57,9 @@ fn table(status: &Status) -> String {
     facts(rows)
 }
 
+/// What is said of a figure.
+type Told = fn(&SpreadView) -> String;
+
 /// The whole network as names and values.
 fn network_facts(network: &NetworkView) -> Vec<(&'static str, String)> {
     let NetworkView { nodes, figures, versions, .. } = network;
@@ -69,7 +72,7 @@ fn network_facts(network: &NetworkView) -> Vec<(&'static str, String)> {
         }
     };
     let mut facts = vec![("nodes", format!("{:.0} ({how})", nodes.value))];
-    let rows: [(&str, &str, fn(&SpreadView) -> String); 5] = [
+    let rows: [(&str, &str, Told); 5] = [
         ("admitted_per_s", "transactions/s", |of| format!("{:.1} at the median node", of.p50)),
         ("pool_fill", "pools filled", |of| {
             let [low, middle, high] = [of.p10, of.p50, of.p90].map(|share| share * 100.0);

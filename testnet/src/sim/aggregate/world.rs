@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
 use rand::{Rng, RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use starling_mempool::{Genesis, Limits, PoolConfig, TxRules};
@@ -14,8 +13,8 @@ use starling_node::engine::{
     Direction, Engine, EngineConfig, GossipConfig, Input, Network, Output, OverlayConfig, Source, Time,
 };
 use starling_wire::{
-    EPOCH_MS, Figures, Kind, Message, NetworkId, NodeId, Report, SecretKey, SignedReport, Unverified, Verified,
-    VerifiedReport, verify,
+    EPOCH_MS, Figures, Kind, Message, NetworkId, NodeId, Report, SecretKey, SignatureError, SignedReport, Unverified,
+    Verified, VerifiedReport, verify,
 };
 
 use super::Plan;
@@ -142,7 +141,6 @@ pub(super) struct World<'a> {
     banned: u64,
     ever: usize,
     epochs: Vec<Epoch>,
-    scratch: BytesMut,
 }
 
 impl<'a> World<'a> {
@@ -179,7 +177,6 @@ impl<'a> World<'a> {
             banned: 0,
             ever: 0,
             epochs: Vec::new(),
-            scratch: BytesMut::new(),
         };
         world.schedule();
         world
@@ -262,7 +259,8 @@ impl<'a> World<'a> {
                 match output {
                     Output::Send { peer, message } => self.send(node, peer, message),
                     Output::Verify { source, item } => {
-                        inputs.push(Input::Verified { source, verdict: self.check(item) });
+                        let verdict = self.check(&item).map_err(|error| (item, error));
+                        inputs.push(Input::Verified { source, verdict });
                     }
                     Output::Disconnect { peer } => {
                         // The other end hears of it as of one that left.
@@ -301,8 +299,7 @@ impl<'a> World<'a> {
         let about_reports =
             matches!(message.kind(), Kind::ReportDigest | Kind::ReportList | Kind::GetReports | Kind::Reports);
         if about_reports {
-            self.scratch.clear();
-            let bytes = message.encode(&mut self.scratch) as u64;
+            let bytes = message.frame_len() as u64;
             let count = self.bytes.entry(message.kind().name()).or_default();
             *count = (count.0 + bytes, count.1 + 1);
             if let Message::Reports(reports) = &message {
@@ -320,14 +317,14 @@ impl<'a> World<'a> {
         self.later(arc.delay_us.into(), to, input);
     }
 
-    fn check(&mut self, item: Unverified) -> Result<Verified, (Unverified, starling_wire::SignatureError)> {
-        if let Unverified::Report(signed, _) = &item
+    fn check(&mut self, item: &Unverified) -> Result<Verified, SignatureError> {
+        if let Unverified::Report(signed, _) = item
             && let Some((same, verified)) = self.checked.get(&signed.signature.0)
             && same == signed
         {
             return Ok(Verified::Report(verified.clone()));
         }
-        let verdict = verify(item.clone()).map_err(|error| (item, error));
+        let verdict = verify(item.clone());
         if let Ok(Verified::Report(report)) = &verdict {
             self.checked.insert(report.signed().signature.0, (*report.signed(), report.clone()));
         }
@@ -374,8 +371,12 @@ impl<'a> World<'a> {
             }
             let direction = |outgoing| if outgoing { Direction::Outgoing } else { Direction::Incoming };
             let peer = self.nodes[other].key.node();
-            self.later(0, node, Input::Connected { peer, direction: direction(arc.outgoing) });
-            self.later(0, other, Input::Connected { peer: key.node(), direction: direction(!arc.outgoing) });
+            self.later(0, node, Input::Connected { peer, direction: direction(arc.outgoing), address: None });
+            self.later(
+                0,
+                other,
+                Input::Connected { peer: key.node(), direction: direction(!arc.outgoing), address: None },
+            );
         }
         self.arm(node);
     }

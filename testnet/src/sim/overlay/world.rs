@@ -480,7 +480,7 @@ impl<'a> World<'a> {
             Output::Verify { source, item } => {
                 let known = match &item {
                     Unverified::Tx(tx) => self.catalog.number(&tx.id()),
-                    Unverified::Block(_) => None,
+                    Unverified::Block(_) | Unverified::Report(..) => None,
                 };
                 let verdict = match known {
                     Some(number) => Ok(Verified::Tx(self.catalog.entries[number as usize].tx.clone())),
