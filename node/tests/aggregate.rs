@@ -211,7 +211,10 @@ fn reports_of_other_times_and_unasked_lists_are_passed_over() {
     say(&mut cluster, peer, Message::ReportList(ReportList { epoch: EPOCH, ceiling: u32::MAX, salt: 1, prints }));
     assert!(!sent(&cluster, peer).any(|message| matches!(message, Message::Reports(_) | Message::ReportList(_))));
     // Just before the next epoch, a neighbour may be in it already.
-    run_to(&mut cluster, 27);
+    for second in 11..=27 {
+        run_to(&mut cluster, second);
+        say(&mut cluster, peer, Message::Alive);
+    }
     say(&mut cluster, peer, reports(&[*report(&stranger(1), EPOCH + 1, 1, &genesis().id()).signed()]));
     run_to(&mut cluster, 55);
     assert_eq!(network(&cluster, 1).size.value, 3.0);

@@ -37,7 +37,8 @@ fn three_hundred_nodes_that_come_and_go_are_estimated() {
     assert!(number(&size["estimate"]) > 200.0 && number(&size["estimate"]) < 420.0, "{size}");
     assert!(number(&size["low"]) < number(&size["estimate"]) && number(&size["estimate"]) < number(&size["high"]));
     assert!(number(&size["epochs_within"]) >= 0.8 && number(&size["agree"]) > 0.9, "{size}");
-    assert!(number(&cost["bytes_per_node_and_s"]) < 450.0, "{cost}");
+    // With liars, whose reports are passed on like others' until they are caught.
+    assert!(number(&cost["bytes_per_node_and_s"]) < 600.0, "{cost}");
     assert_eq!(report["banned"], 0);
     let same = aggregate("--nodes 300 --epochs 6");
     assert_eq!(same["size"], report["size"], "a seed decides a run");

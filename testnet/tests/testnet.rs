@@ -510,8 +510,13 @@ fn a_testnet_cut_in_two_relays_in_both_parts_and_is_joined_again() {
         (who_has(near) == [0, 1, 2] && who_has(far) == [3, 4, 5]).then_some((near, far))
     });
 
+    // Each part gives the other up.
+    let components = || status(dir.path())["overlay"]["components"].clone();
+    wait_for("two components", || (components() == serde_json::json!([3, 3])).then_some(()));
+
     assert_code(&run(dir.path(), &["heal"]), 0);
     let healed = Instant::now();
+    wait_for("one component", || (components() == serde_json::json!([6])).then_some(()));
     reaches(near, &[0, 1, 2, 3, 4, 5]);
     reaches(far, &[0, 1, 2, 3, 4, 5]);
     assert!(healed.elapsed() < Duration::from_secs(20), "{:?}", healed.elapsed());
