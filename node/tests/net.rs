@@ -217,6 +217,29 @@ impl Drop for Stranger {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_all_dial_each_other_at_once_end_with_one_link_for_each_pair() {
+    let mut nodes = Vec::new();
+    for seed in 60..68 {
+        let config = NodeConfig { dials: 0, ..config(seed, TCP, &[]) };
+        nodes.push(net::start(config, net::transport).await.unwrap());
+    }
+    for (i, (node, _)) in nodes.iter().enumerate() {
+        for (_, (other, _)) in nodes.iter().enumerate().filter(|(j, _)| *j != i) {
+            node.add_peer(other.listeners()[0].clone()).unwrap();
+        }
+    }
+    for (node, _) in &nodes {
+        until("links with all others", node, |engine| engine.links().filter(|(_, link)| link.is_ready()).count() == 7)
+            .await;
+        let stats = stats(node).await;
+        assert_eq!((stats.banned, stats.malformed), (0, 0), "{stats:?}");
+    }
+    for (node, task) in nodes {
+        stop(node, task).await;
+    }
+}
+
 fn frames(messages: &[Message]) -> BytesMut {
     let mut bytes = BytesMut::new();
     for message in messages {

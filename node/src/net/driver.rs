@@ -157,6 +157,8 @@ impl Driver {
         match event {
             behaviour::Event::Connected { peer, direction, address } => {
                 self.handle(Input::Connected { peer, direction, address: Some(address) });
+                // Before the next event: another connection may be about to take the place of this one.
+                self.outputs();
             }
             behaviour::Event::Disconnected { peer } => self.handle(Input::Disconnected { peer }),
             behaviour::Event::DialFailed { peer } => self.handle(Input::DialFailed { peer }),
