@@ -44,17 +44,22 @@ const SEEK_EVERY: Duration = Duration::from_millis(500);
 /// Longest wait between two looks while links are missing.
 const MAX_LOOK_WAIT: Duration = Duration::from_secs(30);
 
-/// How long a node is eager to learn after its start, and after it has lost all its links.
-const EAGER_FOR: Duration = Duration::from_secs(30);
+/// How long a node is eager to learn after its start, and after it has lost all its links. A thousand nodes that start
+/// together know each other evenly by then (`overlay --nodes 1000`: numbers of incoming links spread 1.10 times as much as in
+/// a random graph, and samples are as uneven as 13 in 100 fair ones); after 30 s, with [`EARLY`] half as long and a third of
+/// the probes, those that came first were better known (1.59, and none in a million).
+const EAGER_FOR: Duration = Duration::from_secs(60);
 
 /// Time between two exchanges of peers with a random neighbour, on average: while the node is eager, and afterwards. An
-/// exchange takes about 6 KiB and the checking of 32 signatures for both nodes together.
+/// exchange takes about 6 KiB, and the checking of those of its 32 records that are new. Half as often at first gives a
+/// spread of 1.21, a quarter 1.40.
 const EAGER_EXCHANGE: Duration = Duration::from_millis(250);
 const EXCHANGE: Duration = Duration::from_secs(10);
 
-/// Time between two probes, on average, while the node is eager and afterwards: a connection is made to somebody in the view who is no neighbour, peers are
-/// exchanged, and it is closed again. Tests addresses, and mixes views across the network.
-const EAGER_PROBE: Duration = Duration::from_secs(3);
+/// Time between two probes, on average, while the node is eager and afterwards: a connection is made to somebody in the
+/// view who is no neighbour, peers are exchanged, and it is closed again. Tests addresses, and mixes views across the
+/// network.
+const EAGER_PROBE: Duration = Duration::from_secs(1);
 const PROBE: Duration = Duration::from_secs(30);
 
 /// How often a slot of the view is given a new seed: once round takes 21 minutes. Faster draws more samples out of a view
@@ -70,7 +75,7 @@ const ROTATE: Duration = Duration::from_secs(240);
 
 /// In its first moments a node knows few, and so do others: all dial the same. Links of the first [`EARLY`] are replaced
 /// one by one, so often, before the node stops being eager, unless it knows so few nodes that it makes no difference.
-const EARLY: Duration = Duration::from_secs(15);
+const EARLY: Duration = Duration::from_secs(30);
 const ROTATE_EARLY: Duration = Duration::from_millis(1200);
 const FEW: usize = 32;
 
@@ -606,8 +611,8 @@ mod tests {
             rotated += usize::from(plan.rotate.is_some());
             assert!(plan.anchors.is_empty() || plan.anchors == [node(1), node(2)]);
         }
-        assert!((350..500).contains(&exchanges), "{exchanges}");
-        assert!((95..160).contains(&probes), "{probes}");
+        assert!((500..700).contains(&exchanges), "{exchanges}");
+        assert!((140..230).contains(&probes), "{probes}");
         assert_eq!(rotated, 0, "both are anchors");
         assert!((300..420).contains(&overlay.samples()), "{}", overlay.samples());
         assert_eq!(overlay.stream.len(), MAX_STREAM);
