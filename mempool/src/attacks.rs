@@ -239,13 +239,13 @@ fn floods_of_long_and_of_cheap_transactions_are_bounded() {
     }
     assert_eq!(of_one, config.max_bytes_per_sender / (32_000 + TX_OVERHEAD), "one sender's bytes");
     for wallet in 1..50 {
-        let _ = arena.insert(arena.long(wallet, 0, 50_000, 32_000));
+        let _taken_or_not = arena.insert(arena.long(wallet, 0, 50_000, 32_000));
         assert!(arena.pool.bytes() <= config.max_bytes);
     }
     // Short ones that pay more per byte get in all the same, up to the bound of their number.
     for wallet in 0..200 {
         for nonce in 0..2 {
-            let _ = arena.send((wallet + 50) % 200, nonce, 5);
+            let _taken_or_not = arena.send((wallet + 50) % 200, nonce, 5);
             assert!(arena.pool.len() <= config.max_count && arena.pool.bytes() <= config.max_bytes);
         }
     }
