@@ -12,7 +12,8 @@ use starling_wire::ShortId;
 
 use super::time::Time;
 
-/// How long to wait for a sign before the first try. Relaying and comparing pools are long done by then; shorter would tell most transactions twice in networks where all neighbours hear of them here first.
+/// How long to wait for a sign before the first try. Relaying and comparing pools are long done by then; shorter would tell
+/// most transactions twice in networks where all neighbours hear of them here first.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 
 /// Tries, each after twice the wait of the one before: the last is 31.5 minutes after the submission. Where there is one

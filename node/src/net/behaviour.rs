@@ -130,8 +130,11 @@ impl Behaviour {
 
     fn established(&mut self, peer: NodeId, id: ConnectionId, direction: Direction, address: Address) {
         let Some(outbox) = self.fresh.remove(&id) else { return };
-        let of_peer = |event: &&ToSwarm<Event, _>| matches!(event, ToSwarm::GenerateEvent(Event::Connected { peer: other, .. }) if *other == peer);
-        let untold = 1 + self.events.iter().filter(of_peer).count();
+        let connected = |event: &ToSwarm<Event, _>| match event {
+            ToSwarm::GenerateEvent(Event::Connected { peer, .. }) => Some(*peer),
+            _ => None,
+        };
+        let untold = 1 + self.events.iter().filter(|event| connected(event) == Some(peer)).count();
         let connection = Connection { id, direction, outbox, untold };
         if let Some(old) = self.connections.get(&peer) {
             // Both sides dialled at once. Both keep the connection that the node with the lower id opened, or the

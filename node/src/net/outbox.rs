@@ -169,9 +169,8 @@ mod tests {
         assert!(queued <= MAX + 16 * 1024);
         assert!(!outbox.take_relief());
         let cx = &mut Context::from_waker(Waker::noop());
-        assert!(
-            matches!(outbox.poll_drain(cx, |_, bytes| Poll::Ready(Ok(bytes.len().min(1000)))), Poll::Ready(Ok(n)) if n == queued)
-        );
+        let drained = outbox.poll_drain(cx, |_, bytes| Poll::Ready(Ok(bytes.len().min(1000))));
+        assert!(matches!(drained, Poll::Ready(Ok(bytes)) if bytes == queued));
         assert!(outbox.take_relief() && !outbox.take_relief());
         assert_eq!(outbox.push(&big()), Queued::Fine);
         outbox.close();

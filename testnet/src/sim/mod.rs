@@ -6,8 +6,8 @@
 //!
 //! [`aggregate`] is a world of its own: of nodes that come and go, and measure the network that they are.
 //!
-//! What the relays' world leaves out: nodes do not report about themselves, processors are busy with signatures only, there is no encryption and no TCP (a lost message is
-//! lost), and clocks agree.
+//! What the relays' world leaves out: nodes do not report about themselves, processors are busy with signatures only, there
+//! is no encryption and no TCP (a lost message is lost), and clocks agree.
 
 pub(crate) mod aggregate;
 mod baseline;
