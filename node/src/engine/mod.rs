@@ -6,7 +6,7 @@
 //! The contract, for drivers: call [`Engine::handle`] once, then [`Engine::poll_output`] until it gives nothing, then
 //! set the one timer to [`Engine::poll_timeout`]; when it fires, hand in [`Input::Timeout`]. Time must not go back.
 //!
-//! This module routes between the parts; the parts never call each other:
+//! This module routes between the parts, `transactions` and each part's `routing` with it; the parts never call each other:
 //! `gossip` decides who is sent which transaction, `reconcile` finds what that missed, `overlay` whom to connect to,
 //! `blocks` what the chain is, `aggregate` what the network is like, and `score` who has to go. Signatures are not checked
 //! here: what needs it leaves as [`Output::Verify`] and comes back as [`Input::Verified`].
@@ -26,16 +26,14 @@ mod reconcile;
 mod score;
 mod stats;
 mod time;
+mod transactions;
 
 use std::collections::{BTreeSet, VecDeque};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use starling_mempool::{Admissible, Genesis, Ledger, Mempool, Origin, Place, Rejection};
-use starling_wire::{
-    Block, BoundedVec, GenesisId, Labels, Message, NodeId, ShortId, SignedBlock, SignedTx, TxId, Unverified, Verified,
-    VerifiedBlock, VerifiedTx,
-};
+use starling_mempool::{Admissible, Genesis, Ledger, Mempool, Rejection};
+use starling_wire::{GenesisId, Message, NodeId, SignedTx};
 
 use self::{
     aggregate::Aggregates,
@@ -56,14 +54,6 @@ pub use self::{
     stats::Stats,
     time::Time,
 };
-
-/// Signatures being checked at one time for one neighbour, and in all. Beyond it, what comes is passed over; it comes
-/// again from others, or is pulled. Bounds memory (a transaction is at most 32 KiB) while the verifier is behind.
-const MAX_CHECKING_PER_PEER: usize = 1024;
-const MAX_CHECKING: usize = 8 * 1024;
-
-/// Signatures being checked from which on the node counts as busy: one that keeps up has one or two.
-const BUSY: usize = 8;
 
 /// How long work in no hurry waits for something else to happen first: while transactions pass, that saves a timer's
 /// wake-up for each.
@@ -350,315 +340,13 @@ impl Engine {
             Message::Probe(hello) => self.probed(now, peer, hello),
             Message::Peers(_) => debug_assert!(false, "the driver hands these over as PeerRecords"),
             Message::Block(block) => self.block(now, Some(peer), block),
-            Message::GetBlocks(request) => {
-                for height in request.from..request.from.saturating_add(request.count.into()) {
-                    let Some(applied) = self.chain.block(height) else { break };
-                    let message = Message::Block((*applied.block).clone());
-                    self.outputs.push_back(Output::Send { peer, message });
-                }
-            }
-            Message::GetBlockTxs(ids) => {
-                let mut budget = MAX_ANSWER;
-                for id in ids.iter() {
-                    if let Some(tx) = self.chain.transaction(id).or_else(|| self.pool.get(id)) {
-                        let Some(left) = budget.checked_sub(tx.bytes().len()) else { break };
-                        budget = left;
-                        let message = Message::BlockTx((**tx).clone());
-                        self.outputs.push_back(Output::Send { peer, message });
-                    }
-                }
-            }
+            Message::GetBlocks(request) => self.blocks_wanted(peer, &request),
+            Message::GetBlockTxs(ids) => self.block_txs_wanted(peer, &ids),
+            Message::BlockTx(tx) => self.block_tx(now, peer, tx),
             Message::ReportDigest(_) | Message::ReportList(_) | Message::GetReports(_) | Message::Reports(_) => {
                 self.report_message(now, peer, &message);
             }
-            Message::BlockTx(tx) => {
-                if self.chain.wants(&tx.id()) {
-                    self.verify(Source::Fetched(peer), Unverified::Tx(tx));
-                } else {
-                    self.blame(now, peer, Blame::Waste);
-                }
-            }
         }
-    }
-
-    // Transactions.
-
-    fn submit(&mut self, now: Time, ticket: Ticket, tx: SignedTx) {
-        self.stats.submitted += 1;
-        let result = match self.pool.place(&tx.id()) {
-            Some(place) => {
-                self.vouched(&tx.id());
-                Ok(place)
-            }
-            None => match self.check(now, &tx) {
-                Ok(_) => return self.verify(Source::Local(ticket), Unverified::Tx(tx)),
-                Err(rejection) => Err(rejection),
-            },
-        };
-        self.event(Event::Submitted { ticket, result });
-    }
-
-    fn push(&mut self, now: Time, peer: NodeId, labels: Labels, tx: SignedTx) {
-        let Some(link) = self.peers.get_mut(&peer) else { return };
-        let id = tx.short_id();
-        self.locals.seen(&id);
-        let busy = self.checking >= BUSY;
-        match self.gossip.received(now, peer, link, labels, &tx, busy) {
-            gossip::Receipt::Duplicate => self.stats.duplicates += 1,
-            gossip::Receipt::Invalid => self.blame(now, peer, Blame::InvalidItem),
-            gossip::Receipt::New if link.checking >= MAX_CHECKING_PER_PEER || self.checking >= MAX_CHECKING => {
-                self.stats.passed_over += 1;
-                self.gossip.forget(id);
-            }
-            gossip::Receipt::New => {
-                let checked = self.pool.check(now.since_start(), &tx, self.chain.height(), &self.ledger);
-                match checked.and_then(|admissible| link.replaces(now, admissible.replaced_bytes)) {
-                    Ok(()) => {
-                        link.checking += 1;
-                        link.first_deliveries += 1;
-                        self.verify(Source::Peer(peer), Unverified::Tx(tx));
-                    }
-                    Err(rejection) => self.refuse(now, peer, &tx, rejection),
-                }
-            }
-        }
-    }
-
-    fn refuse(&mut self, now: Time, peer: NodeId, tx: &SignedTx, rejection: Rejection) {
-        let invalid = rejection.peer_is_to_blame();
-        self.gossip.refused(now, tx.short_id(), invalid);
-        *self.stats.refused.entry(rejection.reason()).or_default() += 1;
-        if invalid {
-            self.blame(now, peer, Blame::InvalidItem);
-        }
-        self.event(Event::Refused { id: tx.id(), from: peer, rejection });
-    }
-
-    fn wanted(&mut self, now: Time, peer: NodeId, ids: &[ShortId]) {
-        let Some(slot) = self.peers.get(&peer).map(|link| link.slot) else { return };
-        let mut budget = MAX_ANSWER;
-        for id in ids {
-            let Some(tx) = self.pool.get_short(id).cloned() else { continue };
-            if self.gossip.asked(*id, slot) {
-                // It was sent already, or came from there.
-                self.blame(now, peer, Blame::Waste);
-                continue;
-            }
-            let Some(left) = budget.checked_sub(tx.bytes().len()) else { break };
-            budget = left;
-            let answer = self.gossip.answer(&tx);
-            self.send(peer, answer);
-        }
-    }
-
-    fn verify(&mut self, source: Source, item: Unverified) {
-        self.checking += 1;
-        self.outputs.push_back(Output::Verify { source, item });
-    }
-
-    fn verified(
-        &mut self,
-        now: Time,
-        source: Source,
-        verdict: Result<Verified, (Unverified, starling_wire::SignatureError)>,
-    ) {
-        self.checking = self.checking.saturating_sub(1);
-        match verdict {
-            Ok(Verified::Tx(tx)) => self.verified_tx(now, source, tx),
-            Ok(Verified::Block(block)) => self.verified_block(now, source, block),
-            Ok(Verified::Report(report)) => self.verified_report(now, report),
-            Err((Unverified::Report(signed, _), _)) => self.forged_report(now, source, &signed),
-            Err((Unverified::Tx(tx), error)) => {
-                let rejection = Rejection::BadSignature(error);
-                self.pool.remember(tx.id(), &rejection);
-                match source {
-                    Source::Peer(peer) => {
-                        self.checked_for(&peer);
-                        self.refuse(now, peer, &tx, rejection);
-                    }
-                    Source::Fetched(peer) => self.blame(now, peer, Blame::InvalidItem),
-                    Source::Local(ticket) => self.event(Event::Submitted { ticket, result: Err(rejection) }),
-                    Source::Own => {}
-                }
-            }
-            Err((Unverified::Block(block), _)) => {
-                self.chain.bad_signature(block.id());
-                if let Source::Peer(peer) = source {
-                    self.blame(now, peer, Blame::InvalidItem);
-                }
-            }
-        }
-    }
-
-    fn checked_for(&mut self, peer: &NodeId) {
-        if let Some(link) = self.peers.get_mut(peer) {
-            link.checking = link.checking.saturating_sub(1);
-        }
-    }
-
-    fn verified_tx(&mut self, now: Time, source: Source, tx: VerifiedTx) {
-        self.chain.offer(&tx);
-        match source {
-            Source::Peer(peer) => {
-                self.checked_for(&peer);
-                match self.admit(now, &tx, Origin::Peer) {
-                    Ok(place) => self.admitted(now, &tx, Some(peer), place),
-                    Err(Rejection::AlreadyKnown) => {}
-                    Err(rejection) => self.refuse(now, peer, &tx, rejection),
-                }
-            }
-            Source::Local(ticket) => {
-                let result = match self.admit(now, &tx, Origin::Local) {
-                    Ok(place) => {
-                        self.gossip.submitted(now, tx.short_id());
-                        self.locals.submitted(now, tx.short_id());
-                        self.admitted(now, &tx, None, place);
-                        Ok(place)
-                    }
-                    // It came from a neighbour while its signature was being checked.
-                    Err(Rejection::AlreadyKnown) => {
-                        self.vouched(&tx.id());
-                        Ok(self.pool.place(&tx.id()).unwrap_or(Place::Pending))
-                    }
-                    Err(rejection) => Err(rejection),
-                };
-                self.event(Event::Submitted { ticket, result });
-            }
-            Source::Fetched(_) | Source::Own => {}
-        }
-        self.advance(now);
-    }
-
-    /// Somebody here submits what a neighbour brought before: it is kept as what is submitted here.
-    fn vouched(&mut self, id: &TxId) {
-        if self.pool.origin(id) == Some(Origin::Peer)
-            && let Some(tx) = self.pool.get(id).cloned()
-        {
-            self.outputs.push_back(Output::Store(Change::Added { tx, origin: Origin::Local }));
-        }
-    }
-
-    fn admit(&mut self, now: Time, tx: &VerifiedTx, origin: Origin) -> Result<Place, Rejection> {
-        let height = self.chain.height();
-        let inserted = self.pool.insert(now.since_start(), tx.clone(), origin, height, &self.ledger)?;
-        self.stats.admitted += 1;
-        self.stats.displaced += inserted.removed.len() as u64;
-        for id in &inserted.removed {
-            // Should it be offered again when there is room, it is looked at again.
-            self.gossip.refused(now, id.short(), false);
-        }
-        // In this order: whoever keeps only the first of them has too much rather than too little.
-        self.outputs.push_back(Output::Store(Change::Added { tx: tx.clone(), origin }));
-        self.store_removed(inserted.removed, Removal::Displaced);
-        Ok(inserted.place)
-    }
-
-    /// Announces again what was submitted here and has not come back from anybody.
-    fn announce_locals(&mut self, now: Time) {
-        for id in self.locals.timeout(now) {
-            if self.pool.get_short(&id).is_some() {
-                self.stats.announced_again += 1;
-                self.gossip.announce_again(now, id, &mut self.peers);
-            } else {
-                self.locals.seen(&id);
-            }
-        }
-    }
-
-    fn admitted(&mut self, now: Time, tx: &VerifiedTx, from: Option<NodeId>, place: Place) {
-        let out = &mut |output| self.outputs.push_back(output);
-        self.gossip.relay(now, tx, &mut self.peers, &mut self.rng, out);
-        self.event(Event::Admitted { id: tx.id(), from, place });
-    }
-
-    // Blocks.
-
-    fn block(&mut self, now: Time, from: Option<NodeId>, block: SignedBlock) {
-        match (self.chain.receive(from, &block, &self.genesis), from) {
-            (blocks::Receipt::Verify, from) => {
-                let source = from.map_or(Source::Own, Source::Peer);
-                self.verify(source, Unverified::Block(block));
-            }
-            (blocks::Receipt::Invalid, Some(peer)) => self.blame(now, peer, Blame::InvalidItem),
-            (blocks::Receipt::Invalid, None) | (blocks::Receipt::Nothing, _) => {}
-        }
-    }
-
-    fn verified_block(&mut self, now: Time, source: Source, block: VerifiedBlock) {
-        if !self.chain.verified(block.clone(), |id| self.pool.get(id).cloned()) {
-            return;
-        }
-        let height = block.header().height;
-        let lacking: Vec<NodeId> = self
-            .peers
-            .ready()
-            .filter(|(peer, _)| source != Source::Peer(**peer) && !self.chain.peer_has(peer, height))
-            .map(|(peer, _)| *peer)
-            .collect();
-        for peer in lacking {
-            self.send(peer, Message::Block((*block).clone()));
-        }
-        self.advance(now);
-    }
-
-    /// Applies what can be applied and goes on to what follows.
-    fn advance(&mut self, now: Time) {
-        while let Some(result) = self.chain.advance(&mut self.ledger) {
-            match result {
-                Ok(applied) => {
-                    let (header, id) = (applied.block.header(), applied.block.id());
-                    let event = Event::BlockApplied { id, height: header.height, txs: applied.txs.len() };
-                    let height = header.height;
-                    let included: BTreeSet<TxId> = applied.block.tx_ids().iter().copied().collect();
-                    let removed = self.pool.apply_block(height, &applied.txs, &self.ledger);
-                    self.stats.blocks += 1;
-                    self.stats.invalidated += removed.len().saturating_sub(applied.txs.len()) as u64;
-                    self.store_block(height);
-                    let invalidated = removed.into_iter().filter(|id| !included.contains(id)).collect();
-                    self.store_removed(invalidated, Removal::Invalidated);
-                    self.event(event);
-                }
-                Err((block, why)) => {
-                    let (height, id) = (block.header().height, block.id());
-                    self.event(Event::BlockRefused { id, height, why });
-                }
-            }
-        }
-        if let Some((peer, block)) = self.chain.next_ahead() {
-            self.block(now, Some(peer), block);
-        }
-    }
-
-    fn sync(&mut self, now: Time) {
-        let out = &mut |output| self.outputs.push_back(output);
-        if let Some(peer) = self.chain.request(now, &self.peers, out) {
-            self.blame(now, peer, Blame::BrokenPromise);
-        }
-    }
-
-    /// Makes a block if it is this node's turn and there is something to include.
-    fn produce(&mut self, now: Time) {
-        let Some(producer) = &self.producer else { return };
-        self.next_production = Some(now + producer.interval);
-        let height = self.chain.height() + 1;
-        if self.genesis.producer_at(height) != Some(producer.key.account()) || !self.chain.is_current() {
-            return;
-        }
-        let most = self.genesis.limits.max_block_txs as usize;
-        let ids: Vec<_> = self.pool.best().take(most).map(|tx| tx.id()).collect();
-        if ids.is_empty() {
-            return;
-        }
-        let Ok(tx_ids) = BoundedVec::new(ids) else { return };
-        let block = Block {
-            network: self.genesis.network,
-            height,
-            parent: self.chain.head(),
-            timestamp_ms: self.unix_ms(now),
-            tx_ids,
-        };
-        let block = block.sign(&producer.key);
-        self.block(now, None, block);
     }
 
     fn send(&mut self, peer: NodeId, message: Message) {

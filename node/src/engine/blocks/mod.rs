@@ -3,6 +3,8 @@
 //! Producers named by the genesis file take turns, one height each. A node takes the first valid block it sees at a
 //! height; there is no fork choice, since this is not a consensus protocol.
 
+mod routing;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     num::NonZeroUsize,

@@ -1,0 +1,133 @@
+//! What the engine does with blocks: checks, asks for what they include, applies and makes them.
+
+use std::collections::BTreeSet;
+
+use starling_wire::{
+    Block, BoundedVec, GetBlocks, Message, NodeId, SignedBlock, SignedTx, TxId, Unverified, VerifiedBlock,
+};
+
+use super::{
+    super::{Engine, Event, MAX_ANSWER, Output, Removal, Source, score::Blame, time::Time},
+    Receipt,
+};
+
+impl Engine {
+    pub(in super::super) fn block(&mut self, now: Time, from: Option<NodeId>, block: SignedBlock) {
+        match (self.chain.receive(from, &block, &self.genesis), from) {
+            (Receipt::Verify, from) => {
+                let source = from.map_or(Source::Own, Source::Peer);
+                self.verify(source, Unverified::Block(block));
+            }
+            (Receipt::Invalid, Some(peer)) => self.blame(now, peer, Blame::InvalidItem),
+            (Receipt::Invalid, None) | (Receipt::Nothing, _) => {}
+        }
+    }
+
+    pub(in super::super) fn verified_block(&mut self, now: Time, source: Source, block: VerifiedBlock) {
+        if !self.chain.verified(block.clone(), |id| self.pool.get(id).cloned()) {
+            return;
+        }
+        let height = block.header().height;
+        let lacking: Vec<NodeId> = self
+            .peers
+            .ready()
+            .filter(|(peer, _)| source != Source::Peer(**peer) && !self.chain.peer_has(peer, height))
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in lacking {
+            self.send(peer, Message::Block((*block).clone()));
+        }
+        self.advance(now);
+    }
+
+    /// Applies what can be applied and goes on to what follows.
+    pub(in super::super) fn advance(&mut self, now: Time) {
+        while let Some(result) = self.chain.advance(&mut self.ledger) {
+            match result {
+                Ok(applied) => {
+                    let (header, id) = (applied.block.header(), applied.block.id());
+                    let event = Event::BlockApplied { id, height: header.height, txs: applied.txs.len() };
+                    let height = header.height;
+                    let included: BTreeSet<TxId> = applied.block.tx_ids().iter().copied().collect();
+                    let removed = self.pool.apply_block(height, &applied.txs, &self.ledger);
+                    self.stats.blocks += 1;
+                    self.stats.invalidated += removed.len().saturating_sub(applied.txs.len()) as u64;
+                    self.store_block(height);
+                    let invalidated = removed.into_iter().filter(|id| !included.contains(id)).collect();
+                    self.store_removed(invalidated, Removal::Invalidated);
+                    self.event(event);
+                }
+                Err((block, why)) => {
+                    let (height, id) = (block.header().height, block.id());
+                    self.event(Event::BlockRefused { id, height, why });
+                }
+            }
+        }
+        if let Some((peer, block)) = self.chain.next_ahead() {
+            self.block(now, Some(peer), block);
+        }
+    }
+
+    pub(in super::super) fn sync(&mut self, now: Time) {
+        let out = &mut |output| self.outputs.push_back(output);
+        if let Some(peer) = self.chain.request(now, &self.peers, out) {
+            self.blame(now, peer, Blame::BrokenPromise);
+        }
+    }
+
+    /// Makes a block if it is this node's turn and there is something to include.
+    pub(in super::super) fn produce(&mut self, now: Time) {
+        let Some(producer) = &self.producer else { return };
+        self.next_production = Some(now + producer.interval);
+        let height = self.chain.height() + 1;
+        if self.genesis.producer_at(height) != Some(producer.key.account()) || !self.chain.is_current() {
+            return;
+        }
+        let most = self.genesis.limits.max_block_txs as usize;
+        let ids: Vec<_> = self.pool.best().take(most).map(|tx| tx.id()).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let Ok(tx_ids) = BoundedVec::new(ids) else { return };
+        let block = Block {
+            network: self.genesis.network,
+            height,
+            parent: self.chain.head(),
+            timestamp_ms: self.unix_ms(now),
+            tx_ids,
+        };
+        let block = block.sign(&producer.key);
+        self.block(now, None, block);
+    }
+
+    /// Blocks are asked for: those of them that are kept.
+    pub(in super::super) fn blocks_wanted(&mut self, peer: NodeId, request: &GetBlocks) {
+        for height in request.from..request.from.saturating_add(request.count.into()) {
+            let Some(applied) = self.chain.block(height) else { break };
+            let message = Message::Block((*applied.block).clone());
+            self.outputs.push_back(Output::Send { peer, message });
+        }
+    }
+
+    /// Transactions of a block are asked for.
+    pub(in super::super) fn block_txs_wanted(&mut self, peer: NodeId, ids: &[TxId]) {
+        let mut budget = MAX_ANSWER;
+        for id in ids {
+            if let Some(tx) = self.chain.transaction(id).or_else(|| self.pool.get(id)) {
+                let Some(left) = budget.checked_sub(tx.bytes().len()) else { break };
+                budget = left;
+                let message = Message::BlockTx((**tx).clone());
+                self.outputs.push_back(Output::Send { peer, message });
+            }
+        }
+    }
+
+    /// A transaction of a block came, if it was asked for.
+    pub(in super::super) fn block_tx(&mut self, now: Time, peer: NodeId, tx: SignedTx) {
+        if self.chain.wants(&tx.id()) {
+            self.verify(Source::Fetched(peer), Unverified::Tx(tx));
+        } else {
+            self.blame(now, peer, Blame::Waste);
+        }
+    }
+}
