@@ -72,8 +72,8 @@ fn signatures(criterion: &mut Criterion) {
     group.bench_function("verify one", |bencher| {
         bencher.iter_batched(|| items[0].clone(), |item| verify(item).expect("it is good"), BatchSize::SmallInput);
     });
-    // The sizes between which a node's checkers choose.
-    for count in [8, 64] {
+    // The least that is a batch, and the sizes between which a node's checkers choose.
+    for count in [2, 8, 64] {
         group.throughput(Throughput::Elements(count as u64));
         group.bench_function(format!("verify a batch of {count}"), |bencher| {
             let mut rng = ChaCha20Rng::seed_from_u64(1);

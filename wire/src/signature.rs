@@ -81,6 +81,10 @@ pub fn verify(item: Unverified) -> Result<Verified, SignatureError> {
 /// of [`verify`], in the order of the items: when the batch as a whole fails, each is checked alone. `rng` blinds the
 /// batch and must not be predictable by whoever made the signatures.
 pub fn verify_batch(items: Vec<Unverified>, rng: impl CryptoRng) -> Vec<Result<Verified, SignatureError>> {
+    if items.len() == 1 {
+        // As a batch it would take a third longer.
+        return items.into_iter().map(verify).collect();
+    }
     let checked: Vec<_> = items.iter().map(Unverified::batch_item).collect();
     let mut batch = batch::Verifier::new();
     for item in checked.iter().flatten() {
@@ -192,13 +196,13 @@ mod tests {
         verify(Unverified::Tx(tx.clone())).map(|_| ())
     }
 
-    /// The verdict of a batch in which the transaction stands between honest ones, and of a batch of its own.
+    /// The verdict of a batch in which the transaction stands between honest ones, and of one of nothing else.
     fn batch_verdicts(tx: &SignedTx) -> [Result<(), SignatureError>; 2] {
         let key = SecretKey::from_seed(&[1; 32]);
         let honest = |nonce| Unverified::Tx(transaction(key.account().0, nonce).sign(&key).unwrap());
         let mixed = verify_batch(vec![honest(0), Unverified::Tx(tx.clone()), honest(1)], rng());
         assert!(mixed[0].is_ok() && mixed[2].is_ok());
-        let alone = verify_batch(vec![Unverified::Tx(tx.clone())], rng());
+        let alone = verify_batch(vec![Unverified::Tx(tx.clone()); 2], rng());
         [mixed[1].as_ref().map(|_| ()).map_err(|e| *e), alone[0].as_ref().map(|_| ()).map_err(|e| *e)]
     }
 
