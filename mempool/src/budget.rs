@@ -29,6 +29,15 @@ impl Budget {
         Some(Duration::from_micros(start.saturating_sub(micros(now))))
     }
 
+    /// Uses bytes if they may be used now; says whether they were.
+    pub fn take(&mut self, now: Duration, bytes: usize, allowance: Allowance) -> bool {
+        let may = self.wait(now, bytes, allowance).is_some_and(|wait| wait.is_zero());
+        if may {
+            self.spend(now, bytes, allowance);
+        }
+        may
+    }
+
     /// Uses bytes, whether they may be used or not.
     pub fn spend(&mut self, now: Duration, bytes: usize, allowance: Allowance) {
         self.back_at = self.back_at.max(micros(now)).saturating_add(allowance.micros(bytes as u64));
@@ -65,5 +74,18 @@ mod tests {
         // Rest adds nothing beyond the burst.
         budget.spend(at(1_000_000), 900, allowance);
         assert_eq!(budget.wait(at(1_000_000), 200, allowance), Some(at(1)));
+    }
+
+    #[test]
+    fn what_is_refused_costs_nothing() {
+        let allowance = Allowance { burst: 1000, per_second: 100 };
+        let at = |seconds| Duration::from_secs(seconds);
+        let mut budget = Budget::default();
+        assert!(!budget.take(at(0), 1001, allowance), "never");
+        assert!(budget.take(at(0), 600, allowance));
+        assert!(!budget.take(at(0), 500, allowance), "not yet");
+        assert!(budget.take(at(0), 400, allowance), "all that was left");
+        assert!(!budget.take(at(0), 1, allowance));
+        assert!(budget.take(at(1), 100, allowance) && !budget.take(at(1), 1, allowance));
     }
 }

@@ -327,11 +327,9 @@ impl Aggregates {
     ) -> Reaction {
         let Some(sample) = self.sample(now, wall, request.epoch) else { return Reaction::Nothing };
         let reports = sample.with_prints(request.salt, &request.prints);
-        let since_start = now.since_start();
-        if link.reports_sent.wait(since_start, reports.len(), ANSWERS) != Some(Duration::ZERO) {
+        if !link.reports_sent.take(now.since_start(), reports.len(), ANSWERS) {
             return Reaction::Waste;
         }
-        link.reports_sent.spend(since_start, reports.len(), ANSWERS);
         BoundedVec::chunks(&reports).for_each(|reports| send(Message::Reports(reports)));
         Reaction::Nothing
     }
@@ -344,10 +342,8 @@ impl Aggregates {
             let id = signed.id(&genesis);
             let is_new = !self.checking.contains(&id);
             let Some(sample) = self.sample(now, wall, signed.report.epoch) else { continue };
-            let is_wanted = is_new && sample.wants(signed, &id);
-            let may_check = link.reports_checked.wait(now.since_start(), 1, CHECKS) == Some(Duration::ZERO);
-            if is_wanted && may_check && self.checking.len() < MAX_CHECKING {
-                link.reports_checked.spend(now.since_start(), 1, CHECKS);
+            let may_check = is_new && sample.wants(signed, &id) && self.checking.len() < MAX_CHECKING;
+            if may_check && link.reports_checked.take(now.since_start(), 1, CHECKS) {
                 self.checking.insert(id);
                 checks.push(Unverified::Report(*signed, genesis));
             }

@@ -265,16 +265,16 @@ impl Reconcile {
         let (own, theirs) = (held.count as usize, holds.count as usize);
         let (larger, surplus) = (own.max(theirs), own.abs_diff(theirs));
         if surplus >= (larger / 2).max(LEAST_OFFER) || larger > 2 * MAX_SLICE {
-            if own >= theirs && spend(budget, now, own.min(MAX_IDS) * ID) {
+            if own >= theirs && budget.take(now.since_start(), own.min(MAX_IDS) * ID, SYMBOLS) {
                 offer(peer, salt, slice, own, pool, out);
-            } else if own < theirs && spend(budget, now, own + ID) {
+            } else if own < theirs && budget.take(now.since_start(), own + ID, SYMBOLS) {
                 // Whoever holds more announces.
                 self.open(now, peer, slice, pool, rng, out);
             }
             return Outcome::Nothing;
         }
         let first = (surplus * 5 / 4).clamp(FIRST_SYMBOLS, MAX_FIRST);
-        if !spend(budget, now, own + first * Symbol::BYTES) {
+        if !budget.take(now.since_start(), own + first * Symbol::BYTES, SYMBOLS) {
             return Outcome::Nothing;
         }
         let mut encoder = Encoder::new(salt, pool.short_ids(slice.range()));
@@ -306,7 +306,8 @@ impl Reconcile {
         }) else {
             return Outcome::Unasked;
         };
-        if spend(budget, now, answering.encoder.len() / LOOKS + count * Symbol::BYTES) {
+        let cost = answering.encoder.len() / LOOKS + count * Symbol::BYTES;
+        if budget.take(now.since_start(), cost, SYMBOLS) {
             answering.last = now;
             let symbols = answering.encoder.next_symbols(count);
             out(send(peer, sketch(request.salt, answering.encoder.len(), from, symbols)));
@@ -331,7 +332,7 @@ impl Reconcile {
         let next = asking.add(now, sketch, pool);
         let outcome = match next {
             Next::Unasked => return Outcome::Unasked,
-            Next::Ask(count) if spend(&mut self.spent, now, usize::from(count) * Symbol::BYTES) => {
+            Next::Ask(count) if self.spent.take(now.since_start(), usize::from(count) * Symbol::BYTES, SYMBOLS) => {
                 let request = GetSymbols { salt: sketch.salt, from: asking.taken() as u32, count };
                 out(send(peer, Message::GetSymbols(request)));
                 return Outcome::Nothing;
@@ -381,7 +382,7 @@ impl Reconcile {
             let Some(next) = next else { return };
             let (wanted, slice) = self.todo[next];
             let Some(peer) = wanted.or_else(|| self.choose(now, peers, rng)) else { return };
-            if !spend(&mut self.spent, now, PART) {
+            if !self.spent.take(now.since_start(), PART, SYMBOLS) {
                 return;
             }
             self.todo.remove(next);
@@ -442,15 +443,6 @@ fn offer(peer: NodeId, salt: u64, slice: Slice, own: usize, pool: &Mempool, out:
     for ids in BoundedVec::chunks(&ids) {
         out(send(peer, Message::IHave(ids)));
     }
-}
-
-/// Uses up bytes, if they are left.
-fn spend(budget: &mut Budget, now: Time, bytes: usize) -> bool {
-    let left = budget.wait(now.since_start(), bytes, SYMBOLS).is_some_and(|wait| wait.is_zero());
-    if left {
-        budget.spend(now.since_start(), bytes, SYMBOLS);
-    }
-    left
 }
 
 fn sketch(salt: u64, count: usize, from: usize, symbols: Vec<Symbol>) -> Message {
