@@ -12,6 +12,7 @@
 //!
 //! The relay does not depend on any of it: a comparison that is cut short leaves nothing behind but a time limit.
 
+mod answering;
 mod asking;
 mod routing;
 
@@ -25,13 +26,12 @@ use rand::{
     seq::{IteratorRandom, SliceRandom},
 };
 use starling_mempool::{Allowance, Budget, Mempool};
-use starling_wire::{
-    BoundedVec, Digest, Fingerprint, GetSymbols, Message, NodeId, ShortId, Sketch, Slice,
-    limits::{MAX_IDS, MAX_SYMBOLS},
-    sketch::{Encoder, Symbol},
-};
+use starling_wire::{Digest, Fingerprint, GetSymbols, Message, NodeId, ShortId, Sketch, Slice, sketch::Symbol};
 
-use self::asking::{Asking, Next};
+use self::{
+    answering::{Answer, Answers},
+    asking::{Asking, Next},
+};
 use super::{io::Output, peers::Peers, time::Time};
 
 /// Mean time between two comparisons that a node begins; each wait is drawn from half to one and a half of it. Shorter
@@ -50,21 +50,11 @@ const CALM: u32 = 8;
 /// comparison costs at both ends to about a millisecond and half a megabyte.
 const MAX_SLICE: usize = 16 * 1024;
 
-/// Symbols in a first answer: enough for ten ids, as many as are under way between neighbours at 100 transactions a
-/// second.
-const FIRST_SYMBOLS: usize = 16;
-
-/// Most symbols in a first answer.
-const MAX_FIRST: usize = 256;
-
 /// Symbols of one comparison. A larger difference is divided into slices: that costs less work, and can be asked of several.
 const MAX_SESSION: usize = 4096;
 
 /// Ids that a slice should have, or that should differ in it, where a large difference is divided.
 const PART: usize = 512;
-
-/// A difference by less than this is never answered with ids alone.
-const LEAST_OFFER: usize = 32;
 
 /// How long an id that is missing may be under way before it is asked for, and how long ago one must have come before a
 /// neighbour is told that it lacks it. Longer than most transactions take to all nodes: what comes by itself would be
@@ -83,9 +73,6 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a comparison goes on at most: some fifty round trips, which the largest takes, round the world.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Comparisons in which this node answers, at one time; the oldest gives way. Each keeps 32 bytes for each id.
-const MAX_ANSWERING: usize = 8;
-
 /// Slices waiting to be compared, and how many comparisons a node begins with them at one time.
 const MAX_TODO: usize = 256;
 const MAX_AT_ONCE: usize = 4;
@@ -94,15 +81,6 @@ const MAX_AT_ONCE: usize = 4;
 /// full ones do, cost no more than this. Work counts as bytes: to mix an id into its first symbols, some 60 ns, as one, so
 /// that a neighbour gets about a millisecond a second; and to begin with a part of a large difference as [`PART`].
 const SYMBOLS: Allowance = Allowance { burst: 1 << 20, per_second: 16 << 10 };
-
-/// Bytes of an id.
-const ID: usize = size_of::<ShortId>();
-
-/// Ids that can be looked at again for more symbols, most of which they are not in, in the time it takes to mix one in.
-const LOOKS: usize = 32;
-
-const _: () = assert!(MAX_FIRST <= MAX_SYMBOLS && MAX_SESSION >= MAX_SYMBOLS);
-const _: () = assert!(2 * MAX_SLICE + MAX_FIRST * Symbol::BYTES <= SYMBOLS.burst as usize);
 
 /// What became of a message.
 #[derive(Debug, PartialEq, Eq)]
@@ -125,15 +103,6 @@ pub(super) enum Outcome {
     Impossible,
 }
 
-/// A comparison in which this node answers.
-#[derive(Debug)]
-struct Answering {
-    salt: u64,
-    encoder: Encoder,
-    /// When it last sent symbols.
-    last: Time,
-}
-
 /// All comparisons.
 #[derive(Debug)]
 pub(super) struct Reconcile {
@@ -147,8 +116,8 @@ pub(super) struct Reconcile {
     calm: u32,
     /// Those that this node began, one for each neighbour.
     asking: BTreeMap<NodeId, Asking>,
-    /// Those in which it answers, one for each neighbour.
-    answering: BTreeMap<NodeId, Answering>,
+    /// Those in which it answers.
+    answers: Answers,
     /// Slices of a large difference that are still to be compared; with a certain neighbour, or with any.
     todo: VecDeque<(Option<NodeId>, Slice)>,
     /// Ids that a neighbour holds and this node lacks, in order of the time at which they are asked for.
@@ -165,7 +134,7 @@ impl Reconcile {
             holds: Fingerprint::default(),
             calm: 0,
             asking: BTreeMap::new(),
-            answering: BTreeMap::new(),
+            answers: Answers::default(),
             todo: VecDeque::new(),
             held: VecDeque::new(),
             spent: Budget::default(),
@@ -189,7 +158,7 @@ impl Reconcile {
 
     pub(super) fn link_lost(&mut self, peer: &NodeId) {
         self.asking.remove(peer);
-        self.answering.remove(peer);
+        self.answers.forget(peer);
     }
 
     /// Begins what is due. Gives what is to be asked for now, by neighbour.
@@ -211,7 +180,7 @@ impl Reconcile {
             let mean = if self.calm < CALM { EVERY } else { EVERY_IN_CALM };
             self.next = now + mean.mul_f64(self.drawn);
             self.asking.retain(|_, asking| asking.is_going_on(now));
-            self.answering.retain(|_, answering| now - answering.last < PATIENCE);
+            self.answers.expire(now);
             if let Some(peer) = self.choose(now, peers, rng)
                 && let Some(slice) = divided(Slice::ALL, pool.len(), MAX_SLICE, rng).pop()
             {
@@ -257,36 +226,12 @@ impl Reconcile {
         rng: &mut impl Rng,
         out: &mut impl FnMut(Output),
     ) -> Outcome {
-        let Digest { salt, slice, holds } = *digest;
-        let held = pool.fingerprint(slice);
-        if held == holds {
-            return Outcome::Equal(slice);
+        match self.answers.digest(now, peer, digest, budget, pool, out) {
+            Answer::Equal => return Outcome::Equal(digest.slice),
+            // Whoever holds more announces.
+            Answer::Ask => self.open(now, peer, digest.slice, pool, rng, out),
+            Answer::Given => {}
         }
-        let (own, theirs) = (held.count as usize, holds.count as usize);
-        let (larger, surplus) = (own.max(theirs), own.abs_diff(theirs));
-        if surplus >= (larger / 2).max(LEAST_OFFER) || larger > 2 * MAX_SLICE {
-            if own >= theirs && budget.take(now.since_start(), own.min(MAX_IDS) * ID, SYMBOLS) {
-                offer(peer, salt, slice, own, pool, out);
-            } else if own < theirs && budget.take(now.since_start(), own + ID, SYMBOLS) {
-                // Whoever holds more announces.
-                self.open(now, peer, slice, pool, rng, out);
-            }
-            return Outcome::Nothing;
-        }
-        let first = (surplus * 5 / 4).clamp(FIRST_SYMBOLS, MAX_FIRST);
-        if !budget.take(now.since_start(), own + first * Symbol::BYTES, SYMBOLS) {
-            return Outcome::Nothing;
-        }
-        let mut encoder = Encoder::new(salt, pool.short_ids(slice.range()));
-        let symbols = encoder.next_symbols(first);
-        out(send(peer, sketch(salt, encoder.len(), 0, symbols)));
-        if self.answering.len() >= MAX_ANSWERING
-            && let Some((oldest, _)) = self.answering.iter().min_by_key(|(_, answering)| answering.last)
-        {
-            let oldest = *oldest;
-            self.answering.remove(&oldest);
-        }
-        self.answering.insert(peer, Answering { salt, encoder, last: now });
         Outcome::Nothing
     }
 
@@ -299,20 +244,8 @@ impl Reconcile {
         budget: &mut Budget,
         out: &mut impl FnMut(Output),
     ) -> Outcome {
-        let (from, count) = (request.from as usize, usize::from(request.count));
-        let Some(answering) = self.answering.get_mut(&peer).filter(|answering| {
-            let made = answering.encoder.made();
-            answering.salt == request.salt && made == from && made + count <= MAX_SESSION
-        }) else {
-            return Outcome::Unasked;
-        };
-        let cost = answering.encoder.len() / LOOKS + count * Symbol::BYTES;
-        if budget.take(now.since_start(), cost, SYMBOLS) {
-            answering.last = now;
-            let symbols = answering.encoder.next_symbols(count);
-            out(send(peer, sketch(request.salt, answering.encoder.len(), from, symbols)));
-        }
-        Outcome::Nothing
+        let is_asked = self.answers.get_symbols(now, peer, request, budget, out);
+        if is_asked { Outcome::Nothing } else { Outcome::Unasked }
     }
 
     /// A neighbour answers.
@@ -427,28 +360,6 @@ fn divided(slice: Slice, ids: usize, each: usize, rng: &mut impl Rng) -> Vec<Sli
 /// Bits by which so many ids are divided into parts of no more than `each`, on average; see [`MAX_TODO`].
 fn bits_for(ids: usize, each: usize) -> u8 {
     ids.div_ceil(each).clamp(1, MAX_TODO).next_power_of_two().trailing_zeros() as u8
-}
-
-/// Announces what a neighbour lacks most of: all that there is, or of all ids the best.
-fn offer(peer: NodeId, salt: u64, slice: Slice, own: usize, pool: &Mempool, out: &mut impl FnMut(Output)) {
-    out(send(peer, sketch(salt, own, 0, Vec::new())));
-    let ids: Vec<ShortId> = if own <= MAX_IDS {
-        pool.short_ids(slice.range()).collect()
-    } else if slice == Slice::ALL {
-        pool.iter().take(MAX_IDS).map(|tx| tx.short_id()).collect()
-    } else {
-        // To find the best of a part would mean to look at all.
-        return;
-    };
-    for ids in BoundedVec::chunks(&ids) {
-        out(send(peer, Message::IHave(ids)));
-    }
-}
-
-fn sketch(salt: u64, count: usize, from: usize, symbols: Vec<Symbol>) -> Message {
-    // Both callers keep to the limit.
-    let symbols = BoundedVec::chunks(&symbols).next().unwrap_or_default();
-    Message::Sketch(Sketch { salt, count: count as u32, from: from as u32, symbols })
 }
 
 fn send(peer: NodeId, message: Message) -> Output {
