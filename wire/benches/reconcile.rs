@@ -1,21 +1,35 @@
-//! What it costs two nodes with 10,000 transactions each to find the 200 that only one of them has:
+//! What it costs two nodes with 10,000 transactions each to find those that only one of them has:
 //! `cargo bench -p starling-wire --bench reconcile`.
 //!
-//! Beside coded symbols, in batches as a node asks for them, stands `negentropy` (range-based set reconciliation, as Nostr
-//! uses it), which compares fingerprints of ever smaller ranges of (time, 32-byte id). It is told the times at which
-//! transactions came, equal at both ends, as is best for it. Bytes and round trips are printed first.
+//! Symbols are asked for as a node asks for them, by the same functions: where it knows nothing of the neighbour, and
+//! where a comparison of other pools before has found as many that differ. Bytes and round trips are printed first. Where
+//! 200 differ, `negentropy` (range-based set reconciliation, as Nostr uses it) stands beside them, which compares
+//! fingerprints of ever smaller ranges of (time, 32-byte id). It is told the times at which transactions came, equal at
+//! both ends, as is best for it.
 
 #![expect(clippy::expect_used, reason = "a benchmark of wrong input is worth nothing")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use starling_wire::{
-    TxId,
-    sketch::{Decoder, Encoder, Progress, Symbol},
+    ShortId, TxId,
+    limits::MAX_SYMBOLS,
+    sketch::{Decoder, Encoder, Progress, Symbol, enough_for},
 };
 
-const COMMON: u64 = 9_900;
-const EACH: u64 = 100;
+/// Transactions in each pool.
+const POOL: u64 = 10_000;
+
+/// Comparisons that means are taken of.
+const SALTS: u64 = 50;
+
+/// Symbols in a first answer where nothing is known.
+const FIRST: usize = 16;
+
+/// Symbols in a first answer where so many differed before.
+fn expecting(differing: usize) -> usize {
+    enough_for(differing).clamp(FIRST, MAX_SYMBOLS)
+}
 
 /// Bytes besides symbols, frames' headers counted: of a DIGEST, of a SKETCH and of a GET_SYMBOLS.
 const DIGEST: usize = 36;
@@ -26,32 +40,36 @@ fn id(number: u64) -> TxId {
     TxId(*blake3::hash(&number.to_le_bytes()).as_bytes())
 }
 
-/// The two pools, as numbers from which times and ids follow. Those that one lacks lie anywhere (`recent` is false) or
-/// are the last that came.
-fn pools(recent: bool) -> [Vec<u64>; 2] {
-    let all = COMMON + 2 * EACH;
+/// Two pools as numbers from which times and ids follow. Each lacks `each` that the other has; they lie anywhere (`recent`
+/// is false) or are the last that came.
+fn pools(each: u64, recent: bool) -> [Vec<u64>; 2] {
+    let (common, all) = (POOL - each, POOL + each);
     let missing = |number: &u64, side: u64| {
         let place = if recent {
-            number.checked_sub(COMMON)
+            number.checked_sub(common)
         } else {
-            number.is_multiple_of(all / (2 * EACH)).then(|| number / (all / (2 * EACH)))
+            number.is_multiple_of(all / (2 * each)).then(|| number / (all / (2 * each)))
         };
-        place.is_some_and(|place| place < 2 * EACH && place % 2 == side)
+        place.is_some_and(|place| place < 2 * each && place % 2 == side)
     };
     [0, 1].map(|side| (0..all).filter(|number| !missing(number, side)).collect())
 }
 
-/// Bytes and round trips by coded symbols.
-fn by_symbols(salt: u64, [ours, theirs]: &[Vec<u64>; 2]) -> (usize, usize) {
-    let short = |ids: &[u64]| ids.iter().map(|number| id(*number).short()).collect::<Vec<_>>();
-    symbols(salt, &short(ours), &short(theirs))
+fn short(pools: &[Vec<u64>; 2]) -> [Vec<ShortId>; 2] {
+    pools.each_ref().map(|pool| pool.iter().map(|number| id(*number).short()).collect())
 }
 
-fn symbols(salt: u64, ours: &[starling_wire::ShortId], theirs: &[starling_wire::ShortId]) -> (usize, usize) {
-    let mut bytes = DIGEST;
+/// What a comparison took.
+struct Cost {
+    bytes: usize,
+    trips: usize,
+}
+
+/// By coded symbols, of which the first answer has so many.
+fn by_symbols(salt: u64, [ours, theirs]: &[Vec<ShortId>; 2], first: usize) -> (usize, Cost) {
     let mut encoder = Encoder::new(salt, theirs.iter().copied());
     let mut decoder = Decoder::new(salt, ours.iter().copied(), theirs.len());
-    let (mut count, mut trips) = (16, 0);
+    let (mut bytes, mut trips, mut count) = (DIGEST, 0, first);
     loop {
         trips += 1;
         bytes += SKETCH + count * Symbol::BYTES;
@@ -60,13 +78,11 @@ fn symbols(salt: u64, ours: &[starling_wire::ShortId], theirs: &[starling_wire::
             Progress::More => {}
             Progress::Broken => unreachable!("honest symbols"),
         }
-        let guess = if trips == 1 { decoder.estimate() * 3 / 4 } else { decoder.estimate() * 4 / 3 };
-        count = guess.saturating_sub(decoder.taken()).max(decoder.taken() / 12).max(8);
+        count = decoder.wanted();
         bytes += GET_SYMBOLS;
     }
     let difference = decoder.into_difference();
-    assert_eq!(difference.ours.len() + difference.theirs.len(), 2 * EACH as usize);
-    (bytes, trips)
+    (difference.ours.len() + difference.theirs.len(), Cost { bytes, trips })
 }
 
 fn storage(ids: &[u64]) -> NegentropyStorageVector {
@@ -78,8 +94,8 @@ fn storage(ids: &[u64]) -> NegentropyStorageVector {
     storage
 }
 
-/// Bytes and round trips by ranges.
-fn by_ranges(ours: &NegentropyStorageVector, theirs: &NegentropyStorageVector) -> (usize, usize) {
+/// By ranges.
+fn by_ranges(ours: &NegentropyStorageVector, theirs: &NegentropyStorageVector) -> (usize, Cost) {
     let mut client = Negentropy::borrowed(ours, 0).expect("no limit");
     let mut server = Negentropy::borrowed(theirs, 0).expect("no limit");
     let (mut have, mut need) = (Vec::new(), Vec::new());
@@ -94,27 +110,47 @@ fn by_ranges(ours: &NegentropyStorageVector, theirs: &NegentropyStorageVector) -
             None => break,
         }
     }
-    assert_eq!(have.len() + need.len(), 2 * EACH as usize);
-    (bytes, trips)
+    (have.len() + need.len(), Cost { bytes, trips })
+}
+
+/// Prints the means over many salts, where the first answer has as many symbols as `first` says for a salt.
+fn print(name: &str, pools: &[Vec<ShortId>; 2], differing: u64, first: impl Fn(u64) -> usize) {
+    let costs = (0..SALTS).map(|salt| {
+        let (found, cost) = by_symbols(salt, pools, first(salt));
+        assert_eq!(found as u64, differing);
+        cost
+    });
+    let costs: Vec<Cost> = costs.collect();
+    let mean = |of: fn(&Cost) -> usize| costs.iter().map(of).sum::<usize>() as f64 / SALTS as f64;
+    let most = costs.iter().map(|cost| cost.bytes).max().unwrap_or_default();
+    println!(
+        "{differing} of {POOL} {name}: {:.0} bytes (at most {most}), {:.2} round trips",
+        mean(|cost| cost.bytes),
+        mean(|cost| cost.trips),
+    );
 }
 
 fn reconcile(criterion: &mut Criterion) {
+    for differing in [6, 20, 200, 1_000] {
+        let (now, before) = (short(&pools(differing / 2, false)), short(&pools(differing / 2, true)));
+        print("by symbols, nothing known", &now, differing, |_| FIRST);
+        // Of other ids, under another salt.
+        print("by symbols, as many before", &now, differing, |salt| {
+            expecting(by_symbols(salt + SALTS, &before, FIRST).0)
+        });
+        print("by symbols, a quarter less before", &now, differing, |_| expecting(differing as usize * 3 / 4));
+        print("by symbols, a quarter more before", &now, differing, |_| expecting(differing as usize * 5 / 4));
+    }
     for (name, recent) in [("differing anywhere", false), ("differing in the last that came", true)] {
-        let pools = pools(recent);
-        let runs: Vec<_> = (0..50).map(|salt| by_symbols(salt, &pools)).collect();
-        let mean = |of: fn(&(usize, usize)) -> usize| runs.iter().map(of).sum::<usize>() as f64 / runs.len() as f64;
-        let most = runs.iter().map(|(bytes, _)| bytes).max().copied().unwrap_or_default();
+        let pools = pools(100, recent);
+        let ids = short(&pools);
+        print(name, &ids, 200, |_| expecting(200));
         let stores = pools.each_ref().map(|pool| storage(pool));
-        let (bytes, trips) = by_ranges(&stores[0], &stores[1]);
-        println!(
-            "200 of 10,000 {name}: symbols {:.0} bytes (at most {most}), {:.1} round trips; negentropy {bytes} bytes, \
-             {trips} round trips",
-            mean(|run| run.0),
-            mean(|run| run.1),
-        );
+        let (found, Cost { bytes, trips }) = by_ranges(&stores[0], &stores[1]);
+        assert_eq!(found, 200);
+        println!("200 of {POOL} {name}: negentropy {bytes} bytes, {trips} round trips");
         let mut group = criterion.benchmark_group(name);
-        let short = pools.each_ref().map(|pool| pool.iter().map(|number| id(*number).short()).collect::<Vec<_>>());
-        group.bench_function("symbols", |bencher| bencher.iter(|| symbols(1, &short[0], &short[1])));
+        group.bench_function("symbols", |bencher| bencher.iter(|| by_symbols(1, &ids, expecting(200))));
         // Its storage is kept between comparisons; building it is not counted.
         group.bench_function("negentropy", |bencher| bencher.iter(|| by_ranges(&stores[0], &stores[1])));
         group.finish();

@@ -3,14 +3,10 @@
 use starling_mempool::Mempool;
 use starling_wire::{
     Sketch, Slice,
-    limits::MAX_SYMBOLS,
     sketch::{Decoder, Difference, Progress},
 };
 
 use super::{LONGEST, MAX_SESSION, PATIENCE, SILENCE, Time};
-
-/// Least symbols asked for at a time.
-const LEAST: usize = 8;
 
 /// What follows from an answer.
 #[derive(Debug)]
@@ -79,8 +75,7 @@ impl Asking {
                 Next::Done(decoder.map(Decoder::into_difference).unwrap_or_default())
             }
             Progress::More => {
-                let (taken, estimate) = (decoder.taken(), decoder.estimate());
-                let more = further(taken, estimate, self.expected.is_none());
+                let (taken, estimate, more) = (decoder.taken(), decoder.estimate(), decoder.wanted());
                 if estimate > MAX_SESSION / 2 || taken + more > MAX_SESSION {
                     return Next::Divide(estimate.max(taken / 2));
                 }
@@ -89,12 +84,4 @@ impl Asking {
             }
         }
     }
-}
-
-/// How many symbols to ask for after `taken` that were too few, where about so many ids differ. Some 1.35 for each id are
-/// enough. The guess after the first answer, from few symbols, is kept low, as what comes too much is wasted; later ones are
-/// better, and when they were too low it goes on by a twelfth at a time.
-fn further(taken: usize, estimate: usize, is_first: bool) -> usize {
-    let guess = if is_first { estimate * 3 / 4 } else { estimate * 4 / 3 };
-    guess.saturating_sub(taken).max(taken / 12).clamp(LEAST, MAX_SYMBOLS)
 }
