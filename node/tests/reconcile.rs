@@ -15,7 +15,8 @@ use starling_node::engine::{Event, Input};
 use starling_wire::{
     BoundedVec, Digest, Fingerprint, GetSymbols, Hello, Kind, Message, NetworkId, NodeId, PROTOCOL_VERSION, ShortId,
     SignedTx, Sketch, Slice,
-    sketch::{Encoder, Symbol},
+    limits::MAX_SYMBOLS,
+    sketch::{Encoder, Symbol, enough_for},
 };
 
 /// Rich accounts; no more than 64 transactions of each fit into a pool.
@@ -157,7 +158,7 @@ fn a_difference_costs_what_it_is_and_not_what_the_pools_are() {
     let compared = of_kinds(&cluster.sent[before..], &COMPARING);
     assert!(!compared.is_empty());
     for message in compared {
-        assert_eq!((message.2.kind(), self::bytes(&[message])), (Kind::Digest, 36));
+        assert_eq!((message.2.kind(), self::bytes(&[message])), (Kind::Digest, 38));
     }
 }
 
@@ -229,6 +230,88 @@ fn pushes_that_are_lost_for_good_are_found() {
     cluster.run(Duration::from_secs(5));
     for node in 0..8 {
         assert_eq!(cluster.engine(node).pool().len(), 100, "node {node}");
+    }
+}
+
+#[test]
+fn what_comparisons_found_lately_is_asked_for_at_once() {
+    let mut cluster = strangers(&[(0..300).collect()], 13);
+    let peer = hostile(&mut cluster);
+    let theirs: Vec<ShortId> = (80..300).map(|i| tx(i).short_id()).collect();
+    let (mut encoder, mut wanted, mut trips) = (None, Vec::new(), Vec::new());
+    // A pool that does not change is compared once in eight seconds, and who is silent for as long is taken for dead.
+    let alive = |message: &Message| (message.kind() == Kind::Alive).then_some(Message::Alive);
+    answering(&mut cluster, peer, Duration::from_secs(90), |_, message| {
+        let (salt, count) = match message {
+            Message::Digest(digest) => {
+                encoder = Some(Encoder::new(digest.salt, theirs.iter().copied()));
+                wanted.push(usize::from(digest.wanted));
+                trips.push(1);
+                (digest.salt, wanted.last()?.max(&16).to_owned())
+            }
+            Message::GetSymbols(request) => {
+                *trips.last_mut()? += 1;
+                (request.salt, request.count.into())
+            }
+            other => return alive(other),
+        };
+        let encoder = encoder.as_mut()?;
+        let from = encoder.made() as u32;
+        Some(sketch(salt, 220, from, encoder.next_symbols(count)))
+    });
+    assert!(wanted.len() >= 12 && wanted[0] == 0 && trips[0] > 1, "nothing was known: {wanted:?} {trips:?}");
+    let settled = 7..wanted.len();
+    assert!(wanted[settled.clone()].iter().all(|wanted| *wanted == enough_for(79)), "{wanted:?}");
+    let again = trips[settled.clone()].iter().sum::<usize>() as f64 / settled.len() as f64;
+    assert!(again < 2.0, "{trips:?}");
+
+    // Then nothing differs any more, and the neighbour is silent.
+    answering(&mut cluster, peer, Duration::from_secs(90), |_, message| alive(message));
+    assert_eq!(digest_to(&cluster, &peer).unwrap().wanted, 0);
+    assert_eq!(score(&cluster, &peer), 0.0);
+}
+
+#[test]
+fn pools_that_differ_for_good_cost_a_bounded_number_of_bytes() {
+    const SECONDS: u64 = 240;
+    let mut cluster = strangers(&[(0..2000).collect()], 15);
+    let peer = hostile(&mut cluster);
+    let theirs: Vec<ShortId> = (1500..2000).map(|i| tx(i).short_id()).collect();
+    let (mut encoder, mut asked) = (None, 0);
+    for i in 0..SECONDS {
+        // A pool that changes is compared every second.
+        cluster.submit(0, &tx(2000 + i));
+        answering(&mut cluster, peer, Duration::from_secs(1), |_, message| {
+            let (salt, count) = match message {
+                Message::Digest(digest) => {
+                    encoder = Some(Encoder::new(digest.salt, theirs.iter().copied()));
+                    (digest.salt, digest.wanted.max(16).into())
+                }
+                Message::GetSymbols(request) => (request.salt, request.count.into()),
+                other => return (other.kind() == Kind::Alive).then_some(Message::Alive),
+            };
+            let encoder = encoder.as_mut()?;
+            let from = encoder.made() as u32;
+            asked += count * Symbol::BYTES;
+            Some(sketch(salt, 500, from, encoder.next_symbols(count)))
+        });
+    }
+    // Beside what is wished for come 16 symbols a second.
+    let most = (1 << 20) + SECONDS as usize * ((16 << 10) + 16 * Symbol::BYTES);
+    assert!(asked > 1 << 20 && asked <= most, "{asked} bytes of symbols");
+}
+
+#[test]
+fn a_first_answer_has_as_many_symbols_as_are_wanted() {
+    let mut cluster = strangers(&[(0..200).collect()], 14);
+    let peer = hostile(&mut cluster);
+    for (salt, wanted, given) in [(1, 0, 19), (2, 100, 100), (3, 1024, MAX_SYMBOLS)] {
+        say(&mut cluster, peer, differing_digest(salt, wanted));
+        let answer = cluster.sent.iter().rev().find_map(|(.., message)| match message {
+            Message::Sketch(sketch) if sketch.salt == salt => Some(sketch.symbols.len()),
+            _ => None,
+        });
+        assert_eq!(answer, Some(given), "10 ids differ for certain, and {wanted} symbols are wanted");
     }
 }
 
@@ -453,8 +536,9 @@ fn digests_without_end_are_answered_with_a_bounded_number_of_bytes() {
     let peer = hostile(&mut cluster);
     let first = cluster.sent.len();
     for salt in 0..2000 {
-        let digest = Digest { salt, slice: Slice::ALL, holds: Fingerprint { count: 190, sum: 1 } };
-        say(&mut cluster, peer, Message::Digest(digest));
+        // Those in the first answer cost as much as those that are asked for later.
+        let wanted = if salt % 2 == 0 { 0 } else { 1024 };
+        say(&mut cluster, peer, differing_digest(salt, wanted));
         say(&mut cluster, peer, Message::GetSymbols(GetSymbols { salt, from: 16, count: 1024 }));
     }
     let sent = bytes(&of_kinds(&cluster.sent[first..], &[Kind::Sketch]));
@@ -464,4 +548,10 @@ fn digests_without_end_are_answered_with_a_bounded_number_of_bytes() {
         .filter_map(|(.., message)| if let Message::Sketch(sketch) = message { Some(sketch.salt) } else { None })
         .collect();
     assert!(salts.len() < 256, "{} answers", salts.len());
+}
+
+/// Ten ids less than a pool of 200, and none of them known.
+fn differing_digest(salt: u64, wanted: u16) -> Message {
+    let holds = Fingerprint { count: 190, sum: 1 };
+    Message::Digest(Digest { salt, slice: Slice::ALL, holds, wanted })
 }

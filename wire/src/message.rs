@@ -275,7 +275,7 @@ impl Kind {
             Self::Block => (BLOCK_OVERHEAD, MAX_BLOCK),
             Self::GetBlocks => (10, 10),
             Self::GetBlockTxs => (4, 4 + 32 * MAX_IDS),
-            Self::Digest => (31, 31),
+            Self::Digest => (33, 33),
             Self::Sketch => (20, 20 + Symbol::BYTES * MAX_SYMBOLS),
             Self::GetSymbols => (14, 14),
             Self::ReportDigest => (16, 16),
@@ -335,7 +335,7 @@ impl Message {
             Self::Block(block) => block.bytes().len(),
             Self::GetBlocks(_) => 10,
             Self::GetBlockTxs(ids) => 4 + 32 * ids.len(),
-            Self::Digest(_) => 31,
+            Self::Digest(_) => 33,
             Self::Sketch(sketch) => 20 + Symbol::BYTES * sketch.symbols.len(),
             Self::GetSymbols(_) => 14,
             Self::ReportDigest(_) => 16,
@@ -401,7 +401,13 @@ impl Message {
             Kind::GetBlockTxs => Self::GetBlockTxs(codec::decode(body)?),
             Kind::BlockTx => Self::BlockTx(SignedTx::decode(body)?),
             Kind::Prune => Self::Prune(codec::decode(body)?),
-            Kind::Digest => Self::Digest(codec::decode(body)?),
+            Kind::Digest => {
+                let digest: Digest = codec::decode(body)?;
+                if usize::from(digest.wanted) > MAX_SYMBOLS {
+                    return Err(DecodeError::Invalid("a digest that wants too many symbols"));
+                }
+                Self::Digest(digest)
+            }
             Kind::Sketch => Self::Sketch(codec::decode(body)?),
             Kind::GetSymbols => {
                 let request: GetSymbols = codec::decode(body)?;

@@ -106,6 +106,8 @@ pub struct Digest {
     pub slice: Slice,
     /// What the sender has in it.
     pub holds: Fingerprint,
+    /// How many symbols it would like to have in the first answer, at most [`MAX_SYMBOLS`]; 0 if it knows nothing.
+    pub wanted: u16,
 }
 
 /// See [`crate::Message::Sketch`].

@@ -509,6 +509,7 @@ enum Fields {
         slice_prefix: u16,
         count: u32,
         sum: Hex,
+        wanted: u16,
     },
     Sketch {
         salt: Dec,
@@ -572,10 +573,11 @@ impl Fields {
                 genesis: *genesis,
                 height: height.0,
             }),
-            Self::Digest { salt, slice_bits, slice_prefix, count, sum } => Message::Digest(Digest {
+            Self::Digest { salt, slice_bits, slice_prefix, count, sum, wanted } => Message::Digest(Digest {
                 salt: salt.0,
                 slice: Slice::new(*slice_bits, *slice_prefix).unwrap(),
                 holds: Fingerprint { count: *count, sum: u128::from_le_bytes(sum.0[..].try_into().unwrap()) },
+                wanted: *wanted,
             }),
             Self::Sketch { salt, count, from, symbols } => Message::Sketch(Sketch {
                 salt: salt.0,
@@ -740,6 +742,7 @@ fn messages() -> Vec<MessageVector> {
                 slice_prefix: 0,
                 count: 3,
                 sum: Hex(first_three.sum.to_le_bytes().to_vec()),
+                wanted: 24,
             },
         ),
         MessageVector::new(
@@ -750,6 +753,7 @@ fn messages() -> Vec<MessageVector> {
                 slice_prefix: 0xabcd,
                 count: 0,
                 sum: Hex(vec![0; 16]),
+                wanted: 0,
             },
         ),
         MessageVector::new(
@@ -1121,10 +1125,13 @@ fn invalid() -> Vec<InvalidVector> {
     add("kind 255, refused at the header", Frame, UnknownKind, header(u32::MAX, 255));
     add("hello of 45 bytes, refused at the header", Frame, Truncated, header(45, 0));
     add("hello of 47 bytes, refused at the header", Frame, TooLong, header(47, 0));
-    let digest = |bits: u8, prefix: u16| framed(20, &[&[7; 8][..], &[bits], &prefix.to_le_bytes(), &[0; 20]].concat());
-    add("digest of a slice with 17 bits", Frame, Invalid, digest(17, 0));
-    add("digest of a slice whose prefix does not fit its bits", Frame, Invalid, digest(3, 8));
-    add("digest of 30 bytes, refused at the header", Frame, Truncated, header(30, 20));
+    let digest = |bits: u8, prefix: u16, wanted: u16| {
+        framed(20, &[&[7; 8][..], &[bits], &prefix.to_le_bytes(), &[0; 20], &wanted.to_le_bytes()].concat())
+    };
+    add("digest of a slice with 17 bits", Frame, Invalid, digest(17, 0, 0));
+    add("digest of a slice whose prefix does not fit its bits", Frame, Invalid, digest(3, 8, 0));
+    add("digest that wants 1025 symbols", Frame, Invalid, digest(0, 0, 1025));
+    add("digest of 32 bytes, refused at the header", Frame, Truncated, header(32, 20));
     add("sketch with 1025 symbols", Frame, TooLong, header(20 + 12 * 1025, 21));
     let get = |count: u16| framed(22, &[&[7; 12][..], &count.to_le_bytes()].concat());
     add("get_symbols for none", Frame, Invalid, get(0));

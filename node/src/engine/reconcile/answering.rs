@@ -6,16 +6,16 @@ use starling_mempool::{Budget, Mempool};
 use starling_wire::{
     BoundedVec, Digest, GetSymbols, Message, NodeId, ShortId, Sketch, Slice,
     limits::{MAX_IDS, MAX_SYMBOLS},
-    sketch::{Encoder, Symbol},
+    sketch::{Encoder, Symbol, enough_for},
 };
 
 use super::{MAX_SESSION, MAX_SLICE, Output, PATIENCE, SYMBOLS, Time, send};
 
-/// Symbols in a first answer: enough for ten ids, as many as are under way between neighbours at 100 transactions a
+/// Least symbols in a first answer: mostly enough for eight ids. Ten are under way between neighbours at 100 transactions a
 /// second.
 const FIRST_SYMBOLS: usize = 16;
 
-/// Most symbols in a first answer.
+/// Most symbols in a first answer that were not wished for, because the numbers of ids differ.
 const MAX_FIRST: usize = 256;
 
 /// A difference by less than this is never answered with ids alone.
@@ -31,7 +31,7 @@ const ID: usize = size_of::<ShortId>();
 const LOOKS: usize = 32;
 
 const _: () = assert!(MAX_FIRST <= MAX_SYMBOLS && MAX_SESSION >= MAX_SYMBOLS);
-const _: () = assert!(2 * MAX_SLICE + MAX_FIRST * Symbol::BYTES <= SYMBOLS.burst as usize);
+const _: () = assert!(2 * MAX_SLICE + MAX_SYMBOLS * Symbol::BYTES <= SYMBOLS.burst as usize);
 
 /// What follows from a digest.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Answers {
         pool: &Mempool,
         out: &mut impl FnMut(Output),
     ) -> Answer {
-        let Digest { salt, slice, holds } = *digest;
+        let Digest { salt, slice, holds, wanted } = *digest;
         let held = pool.fingerprint(slice);
         if held == holds {
             return Answer::Equal;
@@ -95,7 +95,8 @@ impl Answers {
             }
             return Answer::Given;
         }
-        let first = (surplus * 5 / 4).clamp(FIRST_SYMBOLS, MAX_FIRST);
+        // At least the surplus differs; how much else is what the neighbour may know from other comparisons.
+        let first = enough_for(surplus).clamp(FIRST_SYMBOLS, MAX_FIRST).max(wanted.into());
         if take(own + first * Symbol::BYTES) {
             let mut encoder = Encoder::new(salt, pool.short_ids(slice.range()));
             let symbols = encoder.next_symbols(first);

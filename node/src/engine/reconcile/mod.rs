@@ -2,9 +2,10 @@
 //!
 //! Once a second on average, less often while nothing happens, a node sends a random neighbour a digest of its pool. One
 //! that holds the same says nothing; any other answers with coded symbols of its own pool (see [`starling_wire::sketch`]),
-//! of which the node that began asks for more until it knows the difference in both directions: it then pulls what it
-//! lacks and announces what the neighbour lacks. As most of a difference between nodes that relay is under way, it is given
-//! some time to arrive first.
+//! as many as the digest wishes for: what comparisons of late have found says how many are mostly enough. If they are not,
+//! the node that began asks for more. Once it knows the difference in both directions it pulls what it lacks and announces
+//! what the neighbour lacks. As most of a difference between nodes that relay is under way, it is given some time to arrive
+//! first.
 //!
 //! Where one of the two lacks most, sketches cost more than ids: the other announces its best transactions, and the
 //! rest is compared slice by slice with different neighbours, so that the useful part comes first and nobody is asked for
@@ -15,6 +16,7 @@
 mod answering;
 mod asking;
 mod routing;
+mod typical;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -26,11 +28,15 @@ use rand::{
     seq::{IteratorRandom, SliceRandom},
 };
 use starling_mempool::{Allowance, Budget, Mempool};
-use starling_wire::{Digest, Fingerprint, GetSymbols, Message, NodeId, ShortId, Sketch, Slice, sketch::Symbol};
+use starling_wire::{
+    Digest, Fingerprint, GetSymbols, Message, NodeId, ShortId, Sketch, Slice,
+    sketch::{Difference, Symbol},
+};
 
 use self::{
     answering::{Answer, Answers},
     asking::{Asking, Next},
+    typical::Typical,
 };
 use super::{io::Output, peers::Peers, time::Time};
 
@@ -114,6 +120,8 @@ pub(super) struct Reconcile {
     holds: Fingerprint,
     /// Comparisons begun since it changed.
     calm: u32,
+    /// What one is likely to find.
+    typical: Typical,
     /// Those that this node began, one for each neighbour.
     asking: BTreeMap<NodeId, Asking>,
     /// Those in which it answers.
@@ -133,6 +141,7 @@ impl Reconcile {
             drawn: 1.0,
             holds: Fingerprint::default(),
             calm: 0,
+            typical: Typical::default(),
             asking: BTreeMap::new(),
             answers: Answers::default(),
             todo: VecDeque::new(),
@@ -153,7 +162,8 @@ impl Reconcile {
         let mut parts = divided(Slice::ALL, pool.len(), MAX_SLICE, rng);
         let Some(first) = parts.pop() else { return };
         self.later(Some(peer), parts);
-        self.open(now, peer, first, pool, rng, out);
+        let wanted = self.first(now, first);
+        self.open(now, peer, first, wanted, pool, rng, out);
     }
 
     pub(super) fn link_lost(&mut self, peer: &NodeId) {
@@ -179,12 +189,18 @@ impl Reconcile {
             self.drawn = rng.random_range(0.5..1.5);
             let mean = if self.calm < CALM { EVERY } else { EVERY_IN_CALM };
             self.next = now + mean.mul_f64(self.drawn);
-            self.asking.retain(|_, asking| asking.is_going_on(now));
+            for (_, ended) in self.asking.extract_if(.., |_, asking| !asking.is_going_on(now)) {
+                if ended.taken() == 0 {
+                    // Silence mostly means that there is no difference.
+                    self.typical.found(ended.slice, 0);
+                }
+            }
             self.answers.expire(now);
             if let Some(peer) = self.choose(now, peers, rng)
                 && let Some(slice) = divided(Slice::ALL, pool.len(), MAX_SLICE, rng).pop()
             {
-                self.open(now, peer, slice, pool, rng, out);
+                let wanted = self.first(now, slice);
+                self.open(now, peer, slice, wanted, pool, rng, out);
             }
             self.go_on(now, peers, pool, rng, out);
         }
@@ -228,8 +244,8 @@ impl Reconcile {
     ) -> Outcome {
         match self.answers.digest(now, peer, digest, budget, pool, out) {
             Answer::Equal => return Outcome::Equal(digest.slice),
-            // Whoever holds more announces.
-            Answer::Ask => self.open(now, peer, digest.slice, pool, rng, out),
+            // Whoever holds more announces, so that no symbols are wished for.
+            Answer::Ask => self.open(now, peer, digest.slice, 0, pool, rng, out),
             Answer::Given => {}
         }
         Outcome::Nothing
@@ -280,7 +296,10 @@ impl Reconcile {
                 Outcome::Nothing
             }
             Next::Impossible => Outcome::Impossible,
-            Next::Done(difference) => Outcome::Different { slice, ours: difference.ours, theirs: difference.theirs },
+            Next::Done(Difference { ours, theirs }) => {
+                self.typical.found(slice, ours.len() + theirs.len());
+                Outcome::Different { slice, ours, theirs }
+            }
         };
         self.asking.remove(&peer);
         outcome
@@ -319,7 +338,8 @@ impl Reconcile {
                 return;
             }
             self.todo.remove(next);
-            self.open(now, peer, slice, pool, rng, out);
+            let wanted = self.first(now, slice);
+            self.open(now, peer, slice, wanted, pool, rng, out);
         }
     }
 
@@ -334,18 +354,27 @@ impl Reconcile {
         self.asking.get(peer).is_none_or(|asking| !asking.is_going_on(now))
     }
 
+    /// Symbols to wish for in a first answer about a slice: those that this node may ask for.
+    fn first(&mut self, now: Time, slice: Slice) -> u16 {
+        let symbols = self.typical.symbols(slice);
+        let may = self.spent.take(now.since_start(), usize::from(symbols) * Symbol::BYTES, SYMBOLS);
+        if may { symbols } else { 0 }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "parts of the engine, which it must not know as a whole")]
     fn open(
         &mut self,
         now: Time,
         peer: NodeId,
         slice: Slice,
+        wanted: u16,
         pool: &Mempool,
         rng: &mut impl Rng,
         out: &mut impl FnMut(Output),
     ) {
         let salt = rng.random();
         self.asking.insert(peer, Asking::new(now, salt, slice));
-        out(send(peer, Message::Digest(Digest { salt, slice, holds: pool.fingerprint(slice) })));
+        out(send(peer, Message::Digest(Digest { salt, slice, holds: pool.fingerprint(slice), wanted })));
     }
 }
 
