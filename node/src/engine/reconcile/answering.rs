@@ -6,7 +6,7 @@ use starling_mempool::{Budget, Mempool};
 use starling_wire::{
     BoundedVec, Digest, GetSymbols, Message, NodeId, ShortId, Sketch, Slice,
     limits::{MAX_IDS, MAX_SYMBOLS},
-    sketch::{Encoder, Symbol, enough_for},
+    sketch::{Encoder, Symbol},
 };
 
 use super::{MAX_SESSION, MAX_SLICE, Output, PATIENCE, SYMBOLS, Time, send};
@@ -95,8 +95,9 @@ impl Answers {
             }
             return Answer::Given;
         }
-        // At least the surplus differs; how much else is what the neighbour may know from other comparisons.
-        let first = enough_for(surplus).clamp(FIRST_SYMBOLS, MAX_FIRST).max(wanted.into());
+        // The surplus differs, but for what has come since the digest was sent, so that less than enough is given for it. What
+        // else differs the neighbour may know from other comparisons.
+        let first = (surplus * 5 / 4).clamp(FIRST_SYMBOLS, MAX_FIRST).max(wanted.into());
         if take(own + first * Symbol::BYTES) {
             let mut encoder = Encoder::new(salt, pool.short_ids(slice.range()));
             let symbols = encoder.next_symbols(first);
