@@ -134,9 +134,11 @@ fn clocks_may_be_seconds_apart() {
 fn a_clock_that_is_set_right_is_followed() {
     let mut cluster = reporting(&[0, 0, 3_600_000], 2);
     cluster.settle(2);
-    run_to(&mut cluster, 20);
-    assert_eq!((network(&cluster, 0).size.value, network(&cluster, 2).size.value), (2.0, 1.0));
-    assert!(cluster.engine(0).untimely_reports() > 0);
+    // Whom each asks is drawn at random, and the third has nothing for the others.
+    cluster.run_until("two are counted", |cluster| {
+        (0..2).all(|i| network(cluster, i).size.value == 2.0 && cluster.engine(i).untimely_reports() > 0)
+    });
+    assert_eq!(network(&cluster, 2).size.value, 1.0);
     let unix_ms = UNIX_MS + cluster.now.since_start().as_millis() as u64;
     cluster.input(2, Input::WallClock { unix_ms });
     cluster.run_until("all are counted", |cluster| (0..3).all(|i| network(cluster, i).size.value == 3.0));
