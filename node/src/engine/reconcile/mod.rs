@@ -1,6 +1,6 @@
 //! Anti-entropy: what neither push nor announcement brought is found by comparing pools.
 //!
-//! Once in two seconds on average, less often while nothing happens, a node sends a random neighbour a digest of its pool. One
+//! Once a second on average, less often while nothing happens, a node sends a random neighbour a digest of its pool. One
 //! that holds the same says nothing; any other answers with coded symbols of its own pool (see [`starling_wire::sketch`]),
 //! as many as the digest wishes for: what comparisons of late have found says how many are mostly enough. If they are not,
 //! the node that began asks for more. Once it knows the difference in both directions it pulls what it lacks and announces
@@ -41,8 +41,8 @@ use self::{
 use super::{io::Output, peers::Peers, time::Time};
 
 /// Mean time between two comparisons that a node begins; each wait is drawn from half to one and a half of it. Shorter
-/// finds losses sooner, and costs both nodes two wake-ups.
-const EVERY: Duration = Duration::from_secs(2);
+/// finds losses sooner, and costs both nodes a wake-up.
+const EVERY: Duration = Duration::from_secs(1);
 
 /// The same in a node whose pool has not changed for [`CALM`] comparisons: whoever got something that it lacks has a pool
 /// that did change, and asks soon.
