@@ -183,7 +183,7 @@ impl Aggregates {
         }
     }
 
-    /// When [`Self::timeout`] next has work, in no hurry.
+    /// When an epoch, a report or an exchange is next due, in no hurry.
     pub(super) fn deadline(&self) -> Time {
         let exchange = self.samples.iter().any(|sample| !sample.is_empty()).then_some(self.exchange_at);
         [self.report_at, exchange].into_iter().flatten().fold(self.turn, Time::min)
