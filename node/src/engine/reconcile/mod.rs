@@ -332,8 +332,8 @@ impl Reconcile {
         while self.asking.values().filter(|asking| asking.is_going_on(now)).count() < MAX_AT_ONCE {
             let next = self.todo.iter().position(|(peer, _)| peer.is_none_or(|peer| self.is_free(now, &peer)));
             let Some(next) = next else { return };
-            let (wanted, slice) = self.todo[next];
-            let Some(peer) = wanted.or_else(|| self.choose(now, peers, rng)) else { return };
+            let (with, slice) = self.todo[next];
+            let Some(peer) = with.or_else(|| self.choose(now, peers, rng)) else { return };
             if !self.spent.take(now.since_start(), PART, SYMBOLS) {
                 return;
             }
