@@ -257,22 +257,23 @@ fn who_asks_for_too_many_reports_or_brings_too_many_is_held_back() {
 
 #[test]
 fn a_restarted_node_does_not_contradict_itself() {
-    let mut cluster = reporting(&[0; 5], 4);
-    cluster.settle(4);
-    run_to(&mut cluster, 10);
-    cluster.submit(1, &transfer(0, 0));
-    run_to(&mut cluster, 11);
-    cluster.crash(4, Duration::from_millis(100));
-    run_to(&mut cluster, 12);
-    let txs = cluster.engine(4).pool().iter().map(|tx| (tx.clone(), Origin::Peer)).collect();
-    cluster.restart(4, Saved { txs, ..Saved::default() });
-    for peer in 0..4 {
-        cluster.input(4, Input::AddPeer(cluster::address(peer)));
-    }
-    run_to(&mut cluster, 55);
-    for i in 0..5 {
-        let network = network(&cluster, i);
-        assert_eq!((network.epoch, network.size.value), (EPOCH + 1, 5.0), "node {i}");
-        assert_eq!(cluster.engine(i).stats().liars, 0);
+    for (remembers, finds_others_at) in [(true, 12), (false, 18)] {
+        let mut cluster = reporting(&[0; 5], 4);
+        cluster.settle(4);
+        run_to(&mut cluster, 10);
+        cluster.submit(1, &transfer(0, 0));
+        run_to(&mut cluster, 11);
+        cluster.crash(4, Duration::from_millis(100));
+        run_to(&mut cluster, 12);
+        let txs = cluster.engine(4).pool().iter().filter(|_| remembers).map(|tx| (tx.clone(), Origin::Peer)).collect();
+        cluster.restart(4, Saved { txs, ..Saved::default() });
+        run_to(&mut cluster, finds_others_at);
+        cluster.input(4, Input::AddPeer(cluster::address(0)));
+        run_to(&mut cluster, 55);
+        for i in 0..5 {
+            let network = network(&cluster, i);
+            assert_eq!((network.epoch, network.size.value), (EPOCH + 1, 5.0), "node {i}, {remembers}");
+            assert_eq!(cluster.engine(i).stats().liars, 0, "node {i}, {remembers}");
+        }
     }
 }

@@ -56,7 +56,8 @@ const SETTLED: Duration = Duration::from_millis(TOLERANCE_MS + 3_000);
 /// A sample of an epoch that ended so soon after the node joined it says less than that of the next.
 const WITNESSED: Duration = Duration::from_secs(10);
 
-/// How long a new node listens before it reports: what its neighbours hold tells whether that is needed.
+/// How long a new node listens to its first neighbour before it reports: what that one holds tells whether a report is
+/// needed, and whether the node has made one before a restart that it does not remember.
 const LISTEN: Duration = Duration::from_secs(2);
 
 /// How long into an epoch a node waits whose rank would have been the last in the sample of the epoch before: ranks come in
@@ -109,6 +110,8 @@ pub(super) struct Aggregates {
     turn: Time,
     /// When this node's report is to be made.
     report_at: Option<Time>,
+    /// Neither has an epoch begun since the start nor a link come up: see [`LISTEN`].
+    is_new: bool,
     /// The next exchange, and the pause after it.
     exchange_at: Time,
     pause: Duration,
@@ -135,6 +138,7 @@ impl Aggregates {
             epoch: epoch_of(wall),
             turn: Time::ZERO + Duration::from_millis(EPOCH_MS - wall % EPOCH_MS),
             report_at: None,
+            is_new: true,
             exchange_at: Time::ZERO,
             pause: PAUSE,
             asked: None,
@@ -148,12 +152,11 @@ impl Aggregates {
 
     pub(super) fn set_key(&mut self, key: SecretKey) {
         self.key = Some(key);
-        self.report_at = Some(Time::ZERO + LISTEN);
     }
 
     /// The node ran before, and may have reported in this epoch.
     pub(super) fn skip_epoch(&mut self) {
-        self.report_at = None;
+        self.is_new = false;
     }
 
     /// Proofs of lies, of the last epochs.
@@ -191,6 +194,9 @@ impl Aggregates {
 
     /// A link came up: it may lead to nodes that were out of reach.
     pub(super) fn link_up(&mut self, now: Time) {
+        if std::mem::take(&mut self.is_new) && self.key.is_some() {
+            self.report_at = Some(now + LISTEN);
+        }
         self.news(now);
     }
 
@@ -212,6 +218,7 @@ impl Aggregates {
         }
         self.admitted = (admitted, now);
         self.epoch = epoch;
+        self.is_new = false;
         // One that begins late has waited already.
         let wait = self.wait().saturating_sub(Duration::from_millis(wall - begun));
         self.report_at = self.key.is_some().then(|| now + wait);
