@@ -10,7 +10,7 @@ use std::time::Duration;
 use cluster::{ACCOUNTS, Cluster, LATENCY, account_key, forged, genesis, long, producer_key, transfer};
 use proptest::prelude::*;
 use starling_mempool::{AccountView, Rejection};
-use starling_node::engine::{Direction, Event, Input, ProducerConfig};
+use starling_node::engine::{Direction, Event, Input, Link, ProducerConfig};
 use starling_wire::{
     Block, BlockId, BoundedVec, DecodeError, GetBlocks, Goodbye, Hello, Message, NetworkId, NodeId, PROTOCOL_VERSION,
     SecretKey, ShortId, SignedTx, TxId, limits::MAX_IDS,
@@ -245,6 +245,27 @@ fn breaches_of_the_protocol_end_the_link() {
     cluster.run(Duration::from_secs(11));
     assert_eq!(cluster.engine(0).links().count(), 0);
     assert!(!is_banned(&cluster, silent));
+}
+
+#[test]
+fn a_crowd_at_the_door_is_told_others_and_leaves_room_for_own_links() {
+    let mut cluster = Cluster::new(1, 8, 0, 10);
+    for _ in 0..56 {
+        cluster.puppet();
+    }
+    let over = cluster.puppet();
+    let said = sent_to(&cluster, over);
+    assert!(matches!(said[..], [Message::Hello(_), Message::Peers(_), Message::Goodbye(Goodbye::TooManyPeers)]));
+    // It may not have heard of that yet.
+    say(&mut cluster, over, Message::Hello(hello()));
+    say(&mut cluster, over, Message::GetPeers);
+    assert!(!is_banned(&cluster, over));
+    assert_eq!(cluster.engine(0).links().count(), 56);
+    let other = cluster.add(0, None, 0);
+    cluster.input(0, Input::AddPeer(cluster::address(other)));
+    cluster.run(Duration::from_secs(1));
+    let own = |link: &Link| link.direction() == Direction::Outgoing && link.is_ready();
+    assert_eq!(cluster.engine(0).links().filter(|(_, link)| own(link)).count(), 1);
 }
 
 #[test]

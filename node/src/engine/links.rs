@@ -10,6 +10,7 @@ use super::{
     Change, Engine, Event, Output, Time,
     io::{Address, Direction, PeerRecord},
     overlay::{self, Room},
+    peers::MAX_LINKS,
     pulse,
     score::{self, Blame},
 };
@@ -60,6 +61,10 @@ impl Engine {
         if self.stopping {
             return self.outputs.push_back(Output::Disconnect { peer });
         }
+        // Always leaves room for the links that this node opens.
+        if direction == Direction::Incoming && self.peers.incoming() >= MAX_LINKS.saturating_sub(self.overlay.dials()) {
+            return self.turn_away(peer);
+        }
         let first = self.peers.iter().next().is_none();
         let Some(link) = self.peers.insert(now, peer, direction, place) else {
             return self.outputs.push_back(Output::Disconnect { peer });
@@ -69,12 +74,7 @@ impl Engine {
             self.next_round = now + pulse::ROUND;
         }
         self.hellos.push_back((now + HELLO_TIMEOUT, peer));
-        let hello = Hello {
-            version: PROTOCOL_VERSION,
-            network: self.genesis.network,
-            genesis: self.genesis_id,
-            height: self.chain.height(),
-        };
+        let hello = self.own_hello();
         if probe {
             self.send(peer, Message::Probe(hello));
             self.tell_peers(peer);
@@ -84,6 +84,25 @@ impl Engine {
         if self.scores.is_banned(&peer) {
             self.close(peer, Some(Goodbye::Misbehaviour));
         }
+    }
+
+    fn own_hello(&self) -> Hello {
+        Hello {
+            version: PROTOCOL_VERSION,
+            network: self.genesis.network,
+            genesis: self.genesis_id,
+            height: self.chain.height(),
+        }
+    }
+
+    /// Nothing can be kept about one more peer: it is told of others, as in a crowd of newcomers most know of nobody else.
+    fn turn_away(&mut self, peer: NodeId) {
+        self.stats.turned_away += 1;
+        let (hello, peers) = (self.own_hello(), self.overlay.choice(&mut self.rng));
+        for message in [Message::Hello(hello), Message::Peers(peers), Message::Goodbye(Goodbye::TooManyPeers)] {
+            self.outputs.push_back(Output::Send { peer, message });
+        }
+        self.outputs.push_back(Output::Disconnect { peer });
     }
 
     /// Drops who has not said hello in time.

@@ -246,6 +246,11 @@ impl Peers {
         self.links.iter().filter(|(_, link)| link.is_ready())
     }
 
+    /// Connections that came in, whatever has become of them.
+    pub(super) fn incoming(&self) -> usize {
+        self.links.values().filter(|link| link.direction == Direction::Incoming).count()
+    }
+
     /// Links of a direction in use: of the incoming those that are ready, of the outgoing also those that are about to be.
     pub(super) fn count(&self, direction: Direction) -> usize {
         let in_use = |link: &&Link| {

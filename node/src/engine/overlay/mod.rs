@@ -198,6 +198,11 @@ impl Overlay {
         self.view.nodes()
     }
 
+    /// Links that the node opens by itself.
+    pub(super) fn dials(&self) -> usize {
+        self.config.dials
+    }
+
     /// How many nodes are remembered.
     pub(super) fn known(&self) -> usize {
         self.book.len()
