@@ -7,7 +7,7 @@ use std::{collections::VecDeque, time::Duration};
 use rand::{Rng, seq::IteratorRandom};
 use starling_wire::NodeId;
 
-use super::{super::time::Time, about};
+use super::{super::time::Time, rhythm::about};
 
 /// Time between two tries, on average: one dial in vain, as long as the network is cut, and half of this until the parts
 /// of a healed one find each other.

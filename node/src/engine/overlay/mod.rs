@@ -12,6 +12,7 @@ mod book;
 mod links;
 mod lost;
 mod place;
+mod rhythm;
 mod view;
 
 use std::{
@@ -29,6 +30,7 @@ pub(super) use self::place::Place;
 use self::{
     book::{Book, FIRST_BACKOFF, Taken, backoff, fit},
     lost::Lost,
+    rhythm::{EARLY, Rhythm, Rotation},
     view::View,
 };
 use super::{
@@ -44,43 +46,10 @@ const SEEK_EVERY: Duration = Duration::from_millis(500);
 /// Longest wait between two looks while links are missing.
 const MAX_LOOK_WAIT: Duration = Duration::from_secs(30);
 
-/// How long a node is eager to learn after its start, and after it has lost all its links. A thousand nodes that start
-/// together know each other evenly by then (`overlay --nodes 1000 --duration 150s`: numbers of incoming links spread 1.26
-/// times as much as in a random graph, and samples are as uneven as 5 in 100 fair ones); after 30 s, with [`EARLY`] at 15 s
-/// and a third of the probes, those that came first were better known (1.59, and none in a million).
-const EAGER_FOR: Duration = Duration::from_secs(60);
-
-/// Exchanges since a node heard of somebody new, after which it is eager no longer: it knows nearly all. In a network of 50
-/// this comes after some seconds; to go on costs as much processor time as relaying several transactions a second.
-const BARREN: u32 = 16;
-
-/// Time between two exchanges of peers with a random neighbour, on average: while the node is eager, and afterwards. An
-/// exchange takes about 6 KiB, and the checking of those of its 32 records that are new.
-const EAGER_EXCHANGE: Duration = Duration::from_millis(250);
-const EXCHANGE: Duration = Duration::from_secs(10);
-
-/// Time between two probes, on average, while the node is eager and afterwards: a connection is made to somebody in the
-/// view who is no neighbour, peers are exchanged, and it is closed again. Tests addresses, and mixes views across the
-/// network.
-const EAGER_PROBE: Duration = Duration::from_secs(1);
-const PROBE: Duration = Duration::from_secs(30);
-
-/// How often a slot of the view is given a new seed: once round takes 21 minutes. Faster draws more samples out of a view
-/// that has had less time to hear of everybody.
-const RENEW: Duration = Duration::from_secs(10);
-
 /// Samples that wait to be dialled; older ones are dropped.
 const MAX_STREAM: usize = 16;
 
-/// Time between two replacements of an outgoing link, on average. Keeps links as random as samples are, and gives an
-/// attacker no rest; each costs the relay some learning.
-const ROTATE: Duration = Duration::from_secs(240);
-
-/// In its first moments a node knows few, and so do others: all dial the same. Links of the first [`EARLY`] are replaced
-/// one by one, so often, before the node stops being eager, unless it knows so few nodes that it makes no difference. With
-/// 30 s the spread is 1.10, but of 180 nodes among 20 attackers some had no honest neighbour for seconds; with 15 s it is 1.43.
-const EARLY: Duration = Duration::from_secs(20);
-const ROTATE_EARLY: Duration = Duration::from_millis(1200);
+/// In a network of so few nodes early links are as good as others.
 const FEW: usize = 32;
 
 /// After the bootstrap node was needed it is asked again, this long and twice as long after the start.
@@ -148,9 +117,7 @@ pub(super) struct Overlay {
     lost: Lost,
     bootstrap_failures: u32,
     bootstrap_not_before: Time,
-    eager_until: Time,
-    /// Exchanges since somebody unknown was heard of.
-    barren: u32,
+    rhythm: Rhythm,
     /// The node knew others from before its start.
     restored: bool,
     /// When the bootstrap node is asked once more.
@@ -158,16 +125,11 @@ pub(super) struct Overlay {
     /// When to look for more links; `None` while there are enough.
     next_look: Option<Time>,
     look_wait: Duration,
-    next_exchange: Time,
-    next_probe: Time,
-    next_renewal: Time,
-    next_rotation: Time,
 }
 
 impl Overlay {
     /// Knows nobody. `unix` is the Unix time at the engine's time zero, in seconds.
     pub(super) fn new(config: OverlayConfig, identity: NodeId, unix: u64, rng: &mut impl Rng) -> Self {
-        let mut soon = |gap: Duration| Time::ZERO + about(gap, rng);
         Self {
             config,
             identity,
@@ -181,16 +143,11 @@ impl Overlay {
             lost: Lost::default(),
             bootstrap_failures: 0,
             bootstrap_not_before: Time::ZERO,
-            eager_until: Time::ZERO + EAGER_FOR,
-            barren: 0,
+            rhythm: Rhythm::new(rng),
             restored: false,
             second_thought: None,
             next_look: Some(Time::ZERO),
             look_wait: SEEK_EVERY,
-            next_exchange: soon(EAGER_EXCHANGE),
-            next_probe: soon(EAGER_PROBE),
-            next_renewal: soon(RENEW) + EAGER_FOR,
-            next_rotation: Time::ZERO + EARLY,
             view: View::new(rng.random()),
         }
     }
@@ -256,21 +213,12 @@ impl Overlay {
             }
         }
         if news {
-            self.heard_news(now);
+            self.rhythm.heard_news(now);
+            if self.next_look.is_some() {
+                self.look_soon(now);
+            }
         }
         learned
-    }
-
-    /// Where one comes from there may be more.
-    fn heard_news(&mut self, now: Time) {
-        self.barren = 0;
-        if self.is_eager(now) {
-            self.next_exchange = self.next_exchange.min(now + EAGER_EXCHANGE);
-            self.next_probe = self.next_probe.min(now + EAGER_PROBE);
-        }
-        if self.next_look.is_some() {
-            self.look_soon(now);
-        }
     }
 
     /// What is known of a node.
@@ -345,8 +293,7 @@ impl Overlay {
     /// A link is gone, or as good as gone: looks for another at once.
     pub(super) fn link_lost(&mut self, now: Time, peers: &Peers) {
         if peers.ready().next().is_none() {
-            (self.eager_until, self.barren) = (now + EAGER_FOR, 0);
-            self.next_exchange = now + EAGER_EXCHANGE;
+            self.rhythm.is_alone(now);
         }
         self.look_soon(now);
     }
@@ -363,14 +310,11 @@ impl Overlay {
         if self.config.dials == 0 {
             return plan;
         }
-        if now >= self.next_exchange {
+        if self.rhythm.is_exchange_due(now) {
             plan.exchange = peers.ready().map(|(peer, _)| *peer).choose(rng);
-            self.barren = self.barren.saturating_add(plan.exchange.is_some().into());
-            let gap = if self.is_eager(now) { EAGER_EXCHANGE } else { EXCHANGE };
-            self.next_exchange = now + about(gap, rng);
+            self.rhythm.exchanged(now, plan.exchange.is_some(), rng);
         }
-        if now >= self.next_renewal {
-            self.next_renewal = now + about(RENEW, rng);
+        if self.rhythm.renews(now, rng) {
             plan.sample = self.renew();
         }
         let mut open = |peer: &NodeId, overlay: &Self| {
@@ -379,19 +323,18 @@ impl Overlay {
                 && !overlay.dialling.contains_key(peer)
                 && !banned(peer)
         };
-        if now >= self.next_probe {
-            self.next_probe = now + about(if self.is_eager(now) { EAGER_PROBE } else { PROBE }, rng);
-            if let Some(peer) = self.view.nodes().filter(|peer| open(peer, self)).choose(rng).copied() {
-                self.probing.insert(peer);
-                self.dial(now, peer, &mut plan);
-            }
+        if self.rhythm.probes(now, rng)
+            && let Some(peer) = self.view.nodes().filter(|peer| open(peer, self)).choose(rng).copied()
+        {
+            self.probing.insert(peer);
+            self.dial(now, peer, &mut plan);
         }
         let absent = |peer: &NodeId| peers.get(peer).is_none() && !self.dialling.contains_key(peer) && !banned(peer);
         if let Some(peer) = self.lost.draw(now, absent, rng) {
             self.dial(now, peer, &mut plan);
         }
-        if now >= self.next_rotation {
-            self.rotate(now, peers, &mut plan, rng);
+        if let Some(rotation) = self.rhythm.rotates(now, self.restored, rng) {
+            self.rotate(now, rotation, peers, &mut plan, rng);
         }
         if self.second_thought.take_if(|at| *at <= now).is_some() {
             let again = Time::ZERO + 2 * SECOND_THOUGHT;
@@ -405,20 +348,21 @@ impl Overlay {
         plan
     }
 
-    fn rotate(&mut self, now: Time, peers: &Peers, plan: &mut Plan, rng: &mut impl Rng) {
+    fn rotate(&self, now: Time, rotation: Rotation, peers: &Peers, plan: &mut Plan, rng: &mut impl Rng) {
         let enough = peers.count(Direction::Outgoing) >= self.config.dials;
-        if now < Time::ZERO + EAGER_FOR && !self.restored {
-            self.next_rotation = now + about(ROTATE_EARLY, rng);
-            if enough && self.book.len() >= FEW {
-                plan.rotate = links::oldest(peers, 1).first().copied();
-                plan.rotate.take_if(|peer| peers.get(peer).is_none_or(|link| link.since >= Time::ZERO + EARLY));
+        match rotation {
+            Rotation::Early => {
+                if enough && self.book.len() >= FEW {
+                    plan.rotate = links::oldest(peers, 1).first().copied();
+                    plan.rotate.take_if(|peer| peers.get(peer).is_none_or(|link| link.since >= Time::ZERO + EARLY));
+                }
             }
-            return;
-        }
-        self.next_rotation = now + about(ROTATE, rng);
-        plan.anchors = links::oldest(peers, ANCHORS);
-        if enough {
-            plan.rotate = links::to_rotate(now, peers, &plan.anchors, rng);
+            Rotation::Regular => {
+                plan.anchors = links::oldest(peers, ANCHORS);
+                if enough {
+                    plan.rotate = links::to_rotate(now, peers, &plan.anchors, rng);
+                }
+            }
         }
     }
 
@@ -505,27 +449,14 @@ impl Overlay {
 
     /// When [`Self::timeout`] next has work.
     pub(super) fn deadline(&self) -> Option<Time> {
-        let regular = [self.next_exchange, self.next_probe, self.next_renewal, self.next_rotation];
-        (self.config.dials > 0)
-            .then(|| {
-                regular.into_iter().chain(self.next_look).chain(self.second_thought).chain(self.lost.deadline()).min()
-            })
-            .flatten()
-    }
-
-    fn is_eager(&self, now: Time) -> bool {
-        now < self.eager_until && self.barren < BARREN
+        let others = self.next_look.into_iter().chain(self.second_thought).chain(self.lost.deadline());
+        (self.config.dials > 0).then(|| others.fold(self.rhythm.deadline(), Time::min))
     }
 
     fn look_soon(&mut self, now: Time) {
         self.look_wait = SEEK_EVERY;
         self.next_look = Some(self.next_look.map_or(now, |look| look.min(now)));
     }
-}
-
-/// From half of a time to one and a half, so that nodes that started together do not act together.
-fn about(gap: Duration, rng: &mut impl Rng) -> Duration {
-    gap.mul_f64(rng.random_range(0.5..1.5))
 }
 
 #[cfg(test)]
@@ -612,40 +543,6 @@ mod tests {
         assert_eq!(overlay.choice(&mut rng).len(), MAX_RECORDS - 1, "others are told of those it knows");
         overlay.set_own(record(0, 1));
         assert_eq!(overlay.choice(&mut rng).len(), MAX_RECORDS);
-    }
-
-    #[test]
-    fn a_new_node_is_eager_while_it_hears_of_others() {
-        let (mut overlay, mut rng) = overlay(1);
-        let mut peers = Peers::default();
-        link(&mut peers, 1, Direction::Outgoing);
-        let mut exchanges = |overlay: &mut Overlay, from: u64, known: &mut dyn FnMut() -> u16| {
-            (0..200).fold(0, |count, i| {
-                let now = Time::ZERO + Duration::from_millis(from * 1000 + i * 50);
-                if i == 0 {
-                    overlay.learn(now, vec![record(known(), 1)], &mut rng);
-                }
-                let plan = overlay.timeout(now, &peers, |_| false, &mut rng);
-                if plan.exchange.is_some() {
-                    overlay.learn(now, vec![record(known(), 1)], &mut rng);
-                }
-                count + u32::from(plan.exchange.is_some())
-            })
-        };
-        let mut next = 1;
-        let mut others = || {
-            next += 1;
-            next
-        };
-        let counts = [
-            exchanges(&mut overlay, 0, &mut others),
-            exchanges(&mut overlay, 10, &mut || 2),
-            exchanges(&mut overlay, 20, &mut || 2),
-            exchanges(&mut overlay, 30, &mut others),
-            exchanges(&mut overlay, 70, &mut others),
-        ];
-        let expected = [30..60, BARREN..BARREN + 4, 0..4, 30..60, 0..4];
-        assert!(expected.iter().zip(counts).all(|(range, count)| range.contains(&count)), "{counts:?}");
     }
 
     #[test]
