@@ -3,7 +3,7 @@
 //! A node keeps a [`view`] of the network, a random sample that nobody can fill, and exchanges parts of it with its
 //! neighbours and with others that it probes. It dials samples out of the view until it has opened as many links as it
 //! should, replaces one of little use now and then ([`links`]), remembers who could not be reached ([`book`]), and tries
-//! those again that were neighbours ([`lost`]).
+//! those again that were neighbours ([`lost`]). [`rhythm`] says when.
 //! Bootstrap addresses are used only while it has no outgoing link and knows nobody else to dial, and twice more soon after:
 //! had it been told of an attacker's nodes only, nobody else would ever hear of it. A node that should open
 //! none keeps its view for others, and dials, probes and asks nobody.
