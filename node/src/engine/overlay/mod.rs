@@ -293,7 +293,7 @@ impl Overlay {
     /// A link is gone, or as good as gone: looks for another at once.
     pub(super) fn link_lost(&mut self, now: Time, peers: &Peers) {
         if peers.ready().next().is_none() {
-            self.rhythm.is_alone(now);
+            self.rhythm.left_alone(now);
         }
         self.look_soon(now);
     }

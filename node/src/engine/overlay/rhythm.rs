@@ -89,7 +89,7 @@ impl Rhythm {
     }
 
     /// The last link is lost: all begins anew.
-    pub(super) fn is_alone(&mut self, now: Time) {
+    pub(super) fn left_alone(&mut self, now: Time) {
         (self.eager_until, self.barren) = (now + EAGER_FOR, 0);
         self.exchange = now + EAGER_EXCHANGE;
     }
@@ -178,7 +178,7 @@ mod tests {
         ];
         let expected = [30..60, BARREN - 1..BARREN + 3, 0..4, 30..60, 0..4];
         assert!(expected.iter().zip(counts).all(|(range, count)| range.contains(&count)), "{counts:?}");
-        rhythm.is_alone(Time::ZERO + Duration::from_secs(100));
+        rhythm.left_alone(Time::ZERO + Duration::from_secs(100));
         assert!(rhythm.is_eager(Time::ZERO + Duration::from_secs(159)));
     }
 
