@@ -6,92 +6,62 @@ use rand::{Rng, RngExt};
 
 use super::super::time::Time;
 
-/// How long a node is eager to learn after its start, and after it has lost all its links. A thousand nodes that start
-/// together know each other evenly by then (`overlay --nodes 1000 --duration 150s`: numbers of incoming links spread 1.26
-/// times as much as in a random graph, and samples are as uneven as 12 in 100 fair ones); after 30 s, with [`EARLY`] at 15 s
-/// and a third of the probes, those that came first were better known (1.59, and none in a million).
-const EAGER_FOR: Duration = Duration::from_secs(60);
+/// Time between two exchanges of peers that a node begins, on average: at first, whenever its view has changed, and at
+/// most. An exchange takes about 12 KiB both ways together, the checking of those of its 64 records that are new, and with
+/// somebody who is no neighbour a connection.
+///
+/// Each exchange that changes nothing makes the wait longer by [`CALMING`]: so a node is eager while there is somebody to
+/// hear of, however large the network is, and asks seldom when it knows nearly all (Trickle, RFC 6206, is alike).
+const EAGER: Duration = Duration::from_millis(250);
+const CALM: Duration = Duration::from_secs(15);
+const CALMING: f64 = 1.1;
 
-/// Exchanges since a node heard of somebody new, after which it is eager no longer: it knows nearly all. In a network of 50
-/// this comes after some seconds; to go on costs as much processor time as relaying several transactions a second.
-const BARREN: u32 = 16;
-
-/// Time between two exchanges of peers with a random neighbour, on average: while the node is eager, and afterwards. An
-/// exchange takes about 6 KiB, and the checking of those of its 32 records that are new.
-const EAGER_EXCHANGE: Duration = Duration::from_millis(250);
-const EXCHANGE: Duration = Duration::from_secs(10);
-
-/// Time between two probes, on average, while the node is eager and afterwards: a connection is made to somebody in the
-/// view who is no neighbour, peers are exchanged, and it is closed again. Tests addresses, and mixes views across the
-/// network.
-const EAGER_PROBE: Duration = Duration::from_secs(1);
-const PROBE: Duration = Duration::from_secs(30);
+/// Waits from which on a view is taken for settled and samples are drawn from it: after some twenty exchanges that changed
+/// nothing.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// How often a slot of the view is given a new seed: once round takes 21 minutes. Faster draws more samples out of a view
 /// that has had less time to hear of everybody.
 const RENEW: Duration = Duration::from_secs(10);
 
-/// Time between two replacements of an outgoing link, on average. Keeps links as random as samples are, and gives an
-/// attacker no rest; each costs the relay some learning.
+/// Time between two replacements of an outgoing link by a better one, on average. Keeps links as random as samples are, and
+/// gives an attacker no rest; each costs the relay some learning.
 const ROTATE: Duration = Duration::from_secs(240);
 
-/// In its first moments a node knows few, and so do others: all dial the same. Links of the first [`EARLY`] are replaced
-/// one by one, so often, before the first minute is over. With 30 s the spread is 1.10, but of 180 nodes among 20 attackers
-/// some had no honest neighbour for seconds; with 15 s it is 1.43.
-pub(super) const EARLY: Duration = Duration::from_secs(20);
-const ROTATE_EARLY: Duration = Duration::from_millis(1200);
-
-/// Which link is to be replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rotation {
-    /// One of the first [`EARLY`].
-    Early,
-    /// The least useful.
-    Regular,
-}
+/// In its first moments a node knows few, and so do others: all dial the same. Links drawn out of a view that is no more
+/// are therefore replaced, one by one, so often, and not before. Sooner, nodes among attackers have no honest neighbour for
+/// seconds.
+const REDRAW_FROM: Duration = Duration::from_secs(20);
+const REDRAW: Duration = Duration::from_millis(1200);
 
 /// When what is due.
 #[derive(Debug)]
 pub(super) struct Rhythm {
-    eager_until: Time,
-    /// Exchanges since somebody unknown was heard of.
-    barren: u32,
+    /// Time between two exchanges, on average.
+    gap: Duration,
     exchange: Time,
-    probe: Time,
-    renewal: Time,
+    /// When a sample is drawn; `None` until the view has settled.
+    renewal: Option<Time>,
     rotation: Time,
+    /// When a link may be drawn anew.
+    redraw: Time,
 }
 
 impl Rhythm {
     pub(super) fn new(rng: &mut impl Rng) -> Self {
-        let mut soon = |gap: Duration| Time::ZERO + about(gap, rng);
         Self {
-            eager_until: Time::ZERO + EAGER_FOR,
-            barren: 0,
-            exchange: soon(EAGER_EXCHANGE),
-            probe: soon(EAGER_PROBE),
-            renewal: soon(RENEW) + EAGER_FOR,
-            rotation: Time::ZERO + EARLY,
+            gap: EAGER,
+            exchange: Time::ZERO + about(EAGER, rng),
+            renewal: None,
+            rotation: Time::ZERO + about(ROTATE, rng),
+            redraw: Time::ZERO + REDRAW_FROM,
         }
     }
 
-    fn is_eager(&self, now: Time) -> bool {
-        now < self.eager_until && self.barren < BARREN
-    }
-
-    /// Somebody unknown was heard of: where one comes from there may be more.
-    pub(super) fn heard_news(&mut self, now: Time) {
-        self.barren = 0;
-        if self.is_eager(now) {
-            self.exchange = self.exchange.min(now + EAGER_EXCHANGE);
-            self.probe = self.probe.min(now + EAGER_PROBE);
-        }
-    }
-
-    /// The last link is lost: all begins anew.
-    pub(super) fn left_alone(&mut self, now: Time) {
-        (self.eager_until, self.barren) = (now + EAGER_FOR, 0);
-        self.exchange = now + EAGER_EXCHANGE;
+    /// The view has changed, or the last link is lost: there is more to hear of.
+    pub(super) fn be_eager(&mut self, now: Time) {
+        self.gap = EAGER;
+        self.exchange = self.exchange.min(now + EAGER);
     }
 
     pub(super) fn is_exchange_due(&self, now: Time) -> bool {
@@ -100,41 +70,46 @@ impl Rhythm {
 
     /// An exchange was begun, or there was nobody to exchange with.
     pub(super) fn exchanged(&mut self, now: Time, begun: bool, rng: &mut impl Rng) {
-        self.barren = self.barren.saturating_add(begun.into());
-        self.exchange = now + about(if self.is_eager(now) { EAGER_EXCHANGE } else { EXCHANGE }, rng);
-    }
-
-    /// Whether to probe now; the next one is later.
-    pub(super) fn probes(&mut self, now: Time, rng: &mut impl Rng) -> bool {
-        let due = now >= self.probe;
-        if due {
-            self.probe = now + about(if self.is_eager(now) { EAGER_PROBE } else { PROBE }, rng);
+        self.exchange = now + about(self.gap, rng);
+        if begun {
+            self.gap = self.gap.mul_f64(CALMING).min(CALM);
         }
-        due
+        if self.gap >= SETTLED && self.renewal.is_none() {
+            self.renewal = Some(now + about(RENEW, rng));
+        }
     }
 
     /// Whether to draw a sample now; the next one is later.
     pub(super) fn renews(&mut self, now: Time, rng: &mut impl Rng) -> bool {
-        let due = now >= self.renewal;
+        let due = self.renewal.is_some_and(|at| now >= at);
         if due {
-            self.renewal = now + about(RENEW, rng);
+            self.renewal = Some(now + about(RENEW, rng));
         }
         due
     }
 
-    /// Whether to replace a link now; the next one is later. A node that knew others before its start has no early links.
-    pub(super) fn rotates(&mut self, now: Time, restored: bool, rng: &mut impl Rng) -> Option<Rotation> {
-        if now < self.rotation {
-            return None;
+    /// Whether a link that is outdated may be replaced now.
+    pub(super) fn may_redraw(&self, now: Time) -> bool {
+        now >= self.redraw
+    }
+
+    /// One was.
+    pub(super) fn redrew(&mut self, now: Time, rng: &mut impl Rng) {
+        self.redraw = now + about(REDRAW, rng);
+    }
+
+    /// Whether to replace the link of least use now; the next one is later.
+    pub(super) fn rotates(&mut self, now: Time, rng: &mut impl Rng) -> bool {
+        let due = now >= self.rotation;
+        if due {
+            self.rotation = now + about(ROTATE, rng);
         }
-        let early = now < Time::ZERO + EAGER_FOR && !restored;
-        self.rotation = now + about(if early { ROTATE_EARLY } else { ROTATE }, rng);
-        Some(if early { Rotation::Early } else { Rotation::Regular })
+        due
     }
 
     /// When something is next due.
     pub(super) fn deadline(&self) -> Time {
-        self.exchange.min(self.probe).min(self.renewal).min(self.rotation)
+        self.renewal.into_iter().fold(self.exchange.min(self.rotation), Time::min)
     }
 }
 
@@ -151,53 +126,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_node_is_eager_while_it_hears_of_others() {
+    fn a_node_is_eager_while_there_is_somebody_to_hear_of() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut rhythm = Rhythm::new(&mut rng);
-        // Exchanges in the ten seconds from one on.
-        let mut exchanges = |from: u64, mut news: bool, go_on: bool| {
-            (0..200).fold(0, |count, tick| {
-                let now = Time::ZERO + Duration::from_millis(from * 1000 + tick * 50);
-                if news {
-                    rhythm.heard_news(now);
+        let at = |ms| Time::after(Duration::from_millis(ms));
+        // Exchanges in so many seconds, of which some bring news.
+        let mut exchanges = |from: u64, seconds: u64, news_every: u32| {
+            (from * 1000..(from + seconds) * 1000).step_by(50).fold(0, |count, ms| {
+                if !rhythm.is_exchange_due(at(ms)) {
+                    return count;
                 }
-                let due = rhythm.is_exchange_due(now);
-                if due {
-                    rhythm.exchanged(now, true, &mut rng);
+                rhythm.exchanged(at(ms), true, &mut rng);
+                if count % news_every == 0 {
+                    rhythm.be_eager(at(ms));
                 }
-                news = go_on && due;
-                count + u32::from(due)
+                count + 1
             })
         };
-        let counts = [
-            exchanges(0, true, true),
-            exchanges(10, false, false),
-            exchanges(20, false, false),
-            exchanges(30, true, true),
-            exchanges(70, true, true),
-        ];
-        let expected = [30..60, BARREN - 1..BARREN + 3, 0..4, 30..60, 0..4];
+        let counts = [exchanges(0, 10, 1), exchanges(10, 10, 5), exchanges(20, 10, 1000), exchanges(600, 600, u32::MAX)];
+        let expected = [30..45, 25..38, 8..22, 38..75];
         assert!(expected.iter().zip(counts).all(|(range, count)| range.contains(&count)), "{counts:?}");
-        rhythm.left_alone(Time::ZERO + Duration::from_secs(100));
-        assert!(rhythm.is_eager(Time::ZERO + Duration::from_secs(159)));
+        rhythm.be_eager(at(1_200_000));
+        assert!(rhythm.is_exchange_due(at(1_200_250)));
     }
 
     #[test]
-    fn early_links_are_replaced_in_the_first_minute() {
+    fn samples_are_drawn_of_what_has_settled() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let (mut rhythm, mut counts) = (Rhythm::new(&mut rng), [0, 0]);
-        for second in 0..3600 {
-            match rhythm.rotates(Time::ZERO + Duration::from_secs(second), false, &mut rng) {
-                Some(Rotation::Early) => {
-                    assert!((20..60).contains(&second));
-                    counts[0] += 1;
-                }
-                Some(Rotation::Regular) => counts[1] += 1,
-                None => {}
-            }
+        let mut rhythm = Rhythm::new(&mut rng);
+        let samples = |rhythm: &mut Rhythm, rng: &mut ChaCha8Rng, seconds: std::ops::Range<u64>| {
+            seconds.filter(|second| rhythm.renews(Time::after(Duration::from_secs(*second)), rng)).count()
+        };
+        for _ in 0..100 {
+            rhythm.exchanged(Time::ZERO, false, &mut rng);
         }
-        assert!((20..40).contains(&counts[0]) && (10..20).contains(&counts[1]), "{counts:?}");
-        let restored = Rhythm::new(&mut rng).rotates(Time::ZERO + EARLY, true, &mut rng);
-        assert_eq!(restored, Some(Rotation::Regular));
+        assert_eq!(samples(&mut rhythm, &mut rng, 0..1000), 0, "nobody was heard");
+        for _ in 0..25 {
+            rhythm.exchanged(Time::ZERO, true, &mut rng);
+        }
+        assert!((85..115).contains(&samples(&mut rhythm, &mut rng, 0..1000)));
     }
 }

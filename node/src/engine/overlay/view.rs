@@ -6,11 +6,23 @@
 //! gets no more slots. Ranks are by network first (see [`Place`]), so that many keys in few networks get few slots.
 //! Slots are given new seeds in turn; who is in one until then is a sample of the network, drawn at random.
 //!
+//! How often slots change hands says how much there is left to hear of: of a network of n nodes of which a node has heard
+//! of k, the next one changes `SLOTS / k` slots, and more identities in one hand than others have change them no more than
+//! the logarithm of their number says.
+//!
 //! In a testnet all nodes have the address 127.0.0.1, so that all networks tie and the key alone decides.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, VecDeque},
+};
 
 use starling_wire::NodeId;
 
-use super::place::{NETWORKS, Place};
+use super::{
+    super::time::Time,
+    place::{NETWORKS, Place},
+};
 
 /// Slots: more know more and converge slower. The paper has 100 to 200; with 128 and a fifth of the nodes hostile, the
 /// chance of a view without honest nodes is 10^-89.
@@ -26,6 +38,7 @@ struct Holder {
     node: NodeId,
     place: Place,
     rank: Rank,
+    since: Time,
 }
 
 /// The slots.
@@ -35,120 +48,125 @@ pub(super) struct View {
     /// The slot of seed s is `s % SLOTS`; seeds are `base` to `base + SLOTS - 1`.
     slots: [Option<Holder>; SLOTS],
     base: u64,
+    /// When slots last got better holders, as many times as there are slots in half of the view, the oldest first.
+    changes: VecDeque<Time>,
 }
 
-/// One node's ranks under all seeds, by level; levels are worked out when they are needed.
+/// One node's ranks: those of one level under all seeds come out of one keyed hash, worked out when it is needed.
 struct Ranks<'a> {
     key: &'a [u8; 32],
-    base: u64,
     node: &'a NodeId,
     place: &'a Place,
-    levels: [Option<Box<[u64; SLOTS]>>; LEVELS],
+    levels: [Option<u64>; LEVELS],
 }
 
 impl<'a> Ranks<'a> {
     fn new(view: &'a View, node: &'a NodeId, place: &'a Place) -> Self {
-        Self { key: &view.key, base: view.base, node, place, levels: [const { None }; LEVELS] }
+        Self { key: &view.key, node, place, levels: [None; LEVELS] }
     }
 
     fn of(&mut self, level: usize, seed: u64) -> u64 {
-        let (key, base) = (self.key, self.base);
-        let ranks = self.levels[level].get_or_insert_with(|| {
-            // All seeds of one level come out of one keyed hash: that of seed s stands at the s-th eight bytes.
-            let mut bytes = [0; SLOTS * 8];
-            output(key, level, self.node, self.place, base, &mut bytes);
-            let mut ranks = Box::new([0; SLOTS]);
-            for (rank, bytes) in ranks.iter_mut().zip(bytes.as_chunks().0) {
-                *rank = u64::from_le_bytes(*bytes);
-            }
-            ranks
+        let hash = *self.levels[level].get_or_insert_with(|| {
+            let named = if level < NETWORKS { self.place.network(level) } else { &self.node.0 };
+            hash(self.key, level as u8, named)
         });
-        ranks[(seed - base) as usize]
+        mix(hash.wrapping_add(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 }
 
-fn output(key: &[u8; 32], level: usize, node: &NodeId, place: &Place, seed: u64, out: &mut [u8]) {
+/// A number that nobody can foresee who does not have the key.
+fn hash(key: &[u8; 32], purpose: u8, of: &[u8]) -> u64 {
     let mut hasher = blake3::Hasher::new_keyed(key);
-    hasher.update(&[level as u8]);
-    hasher.update(if level < NETWORKS { place.network(level) } else { &node.0 });
-    let mut reader = hasher.finalize_xof();
-    reader.set_position(seed * 8);
-    reader.fill(out);
+    hasher.update(&[purpose]).update(of);
+    hasher.finalize().as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): numbers in a row become as good as random ones.
+fn mix(number: u64) -> u64 {
+    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ number >> 31
 }
 
 impl View {
     /// Empty slots; the key must be unpredictable to others.
     pub(super) fn new(key: [u8; 32]) -> Self {
-        Self { key, slots: [None; SLOTS], base: 0 }
+        Self { key, slots: [None; SLOTS], base: 0, changes: VecDeque::new() }
     }
 
-    /// A node was heard of.
-    pub(super) fn offer(&mut self, node: &NodeId, place: &Place) {
+    /// A node was heard of. Says whether it ranks first anywhere.
+    pub(super) fn offer(&mut self, now: Time, node: &NodeId, place: &Place) -> bool {
         let mut taken = Vec::new();
         let mut ranks = Ranks::new(self, node, place);
         for seed in self.base..self.base + SLOTS as u64 {
             let slot = (seed % SLOTS as u64) as usize;
             if let Some(rank) = beats(&self.slots[slot], seed, &mut ranks) {
-                taken.push((slot, Holder { node: *node, place: *place, rank }));
+                taken.push((slot, Holder { node: *node, place: *place, rank, since: now }));
             }
         }
+        let changed = !taken.is_empty();
         for (slot, holder) in taken {
             self.slots[slot] = Some(holder);
+            self.changes.push_back(now);
+            if self.changes.len() > SLOTS / 2 {
+                self.changes.pop_front();
+            }
         }
+        changed
+    }
+
+    /// The last time before which nearly half of the view was another: who was drawn by then was drawn out of fewer.
+    pub(super) fn outdated_at(&self) -> Option<Time> {
+        (self.changes.len() >= SLOTS / 2).then(|| self.changes.front().copied()).flatten()
+    }
+
+    /// Who is in the view, once each, the latest to enter it first.
+    pub(super) fn newest(&self) -> Vec<NodeId> {
+        let mut entered: BTreeMap<&NodeId, Time> = BTreeMap::new();
+        for holder in self.slots.iter().flatten() {
+            let at = entered.entry(&holder.node).or_insert(holder.since);
+            *at = holder.since.max(*at);
+        }
+        let mut members: Vec<_> = entered.into_iter().collect();
+        members.sort_by_key(|(_, since)| Reverse(*since));
+        members.into_iter().map(|(node, _)| *node).collect()
     }
 
     /// Gives the slot whose turn it is a new seed, and those who rank first under it among the ones known. Who was in it
     /// is a sample.
-    pub(super) fn renew<'a>(&mut self, known: impl Iterator<Item = (&'a NodeId, &'a Place)>) -> Option<NodeId> {
+    pub(super) fn renew<'a>(&mut self, now: Time, known: impl Iterator<Item = (&'a NodeId, &'a Place)>) -> Option<NodeId> {
         let slot = (self.base % SLOTS as u64) as usize;
         let seed = self.base + SLOTS as u64;
         self.base += 1;
         let sample = self.slots[slot].take().map(|holder| holder.node);
-        self.fill(slot, seed, known);
+        self.fill(now, slot, seed, known);
         sample
     }
 
     /// A node is no more: others take its slots.
-    pub(super) fn forget<'a>(&mut self, node: &NodeId, known: impl Iterator<Item = (&'a NodeId, &'a Place)> + Clone) {
+    pub(super) fn forget<'a>(
+        &mut self,
+        now: Time,
+        node: &NodeId,
+        known: impl Iterator<Item = (&'a NodeId, &'a Place)> + Clone,
+    ) {
         for seed in self.base..self.base + SLOTS as u64 {
             let slot = (seed % SLOTS as u64) as usize;
             if self.slots[slot].as_ref().is_some_and(|holder| holder.node == *node) {
                 self.slots[slot] = None;
-                self.fill(slot, seed, known.clone());
+                self.fill(now, slot, seed, known.clone());
             }
         }
     }
 
-    fn fill<'a>(&mut self, slot: usize, seed: u64, known: impl Iterator<Item = (&'a NodeId, &'a Place)>) {
-        let mut best: Option<Holder> = None;
+    fn fill<'a>(&mut self, now: Time, slot: usize, seed: u64, known: impl Iterator<Item = (&'a NodeId, &'a Place)>) {
+        let mut best = None;
         for (node, place) in known {
-            let rank = self.rank(seed, node, place, best.as_ref());
-            if best.as_ref().is_none_or(|best| rank < best.rank) {
-                best = Some(Holder { node: *node, place: *place, rank });
+            if let Some(rank) = beats(&best, seed, &mut Ranks::new(self, node, place)) {
+                best = Some(Holder { node: *node, place: *place, rank, since: now });
             }
         }
         self.slots[slot] = best;
-    }
-
-    /// A node's rank under one seed; only as far as it is needed to compare it with the best one so far.
-    fn rank(&self, seed: u64, node: &NodeId, place: &Place, best: Option<&Holder>) -> Rank {
-        let mut rank = [u64::MAX; LEVELS];
-        for level in 0..LEVELS {
-            rank[level] = match best {
-                // The same network has the same rank.
-                Some(best) if level < NETWORKS && best.place.network(level) == place.network(level) => best.rank[level],
-                _ => {
-                    let mut bytes = [0; 8];
-                    output(&self.key, level, node, place, seed, &mut bytes);
-                    u64::from_le_bytes(bytes)
-                }
-            };
-            // What comes after a difference decides nothing; but whoever is ahead needs a whole rank.
-            if best.is_some_and(|best| rank[..=level] > best.rank[..=level]) {
-                break;
-            }
-        }
-        rank
     }
 
     /// Who is in a slot, slot by slot: one node may be in several.
@@ -163,8 +181,7 @@ impl View {
 
     /// A number for a network that others cannot foresee.
     pub(super) fn draw_for(&self, network: &[u8]) -> u64 {
-        let hash = blake3::keyed_hash(&self.key, &[&[u8::MAX], network].concat());
-        hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+        hash(&self.key, u8::MAX, network)
     }
 }
 
@@ -188,7 +205,7 @@ fn beats(holder: &Option<Holder>, seed: u64, ranks: &mut Ranks<'_>) -> Option<Ra
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::{collections::BTreeSet, time::Duration};
 
     use super::{super::super::io::Address, *};
 
@@ -213,26 +230,26 @@ mod tests {
         let (mut forwards, mut backwards) = (View::new([1; 32]), View::new([1; 32]));
         let ip = |i: u32| place([i as u8 % 7, i as u8 % 3, 1, 1]);
         for i in 0..500 {
-            forwards.offer(&node(i), &ip(i));
+            forwards.offer(Time::ZERO, &node(i), &ip(i));
             let i = 499 - i;
-            (0..=i % 5).for_each(|_| backwards.offer(&node(i), &ip(i)));
+            (0..=i % 5).for_each(|_| _ = backwards.offer(Time::ZERO, &node(i), &ip(i)));
         }
         assert!(forwards.nodes().eq(backwards.nodes()));
         let known: BTreeMap<NodeId, Place> = (0..500).map(|i| (node(i), ip(i))).collect();
         for slot in 0..2 * SLOTS as u64 {
-            forwards.renew(known.iter());
+            forwards.renew(Time::ZERO, known.iter());
             assert_eq!(forwards.base, slot + 1);
         }
         let mut offered = View::new([1; 32]);
         offered.base = forwards.base;
-        known.iter().for_each(|(node, place)| offered.offer(node, place));
+        known.iter().for_each(|(node, place)| _ = offered.offer(Time::ZERO, node, place));
         assert!(forwards.nodes().eq(offered.nodes()), "renewed slots are as if all had been offered");
     }
 
     #[test]
     fn one_address_is_shared_fairly() {
         let mut view = View::new([2; 32]);
-        (0..1000).for_each(|i| view.offer(&node(i), &place(HERE)));
+        (0..1000).for_each(|i| _ = view.offer(Time::ZERO, &node(i), &place(HERE)));
         let distinct: BTreeSet<_> = view.nodes().collect();
         assert!(distinct.len() > 100, "{} nodes in {SLOTS} slots", distinct.len());
         let attackers = count(&view, |i| i < 200);
@@ -243,26 +260,50 @@ mod tests {
     fn one_network_gets_the_slots_of_one_network() {
         let mut view = View::new([3; 32]);
         for i in 0..200 {
-            view.offer(&node(i), &place([i as u8, 1, 1, 1]));
+            view.offer(Time::ZERO, &node(i), &place([i as u8, 1, 1, 1]));
         }
         // Many keys and many addresses in one /16.
         for i in 200..5000 {
-            view.offer(&node(i), &place([7, 9, (i % 256) as u8, (i / 256) as u8]));
+            view.offer(Time::ZERO, &node(i), &place([7, 9, (i % 256) as u8, (i / 256) as u8]));
         }
         let attackers = count(&view, |i| i >= 200);
         assert!(attackers < SLOTS / 20, "{attackers} of {SLOTS}");
     }
 
     #[test]
+    fn changes_become_rare_and_the_latest_come_first() {
+        let mut view = View::new([5; 32]);
+        let at = |second: u32| Time::after(Duration::from_secs(second.into()));
+        let changing = |view: &mut View, nodes: std::ops::Range<u32>| {
+            nodes.filter(|i| view.offer(at(*i), &node(*i), &place(HERE))).collect::<Vec<_>>()
+        };
+        assert_eq!(view.outdated_at(), None);
+        assert!(changing(&mut view, 0..100).len() > 80);
+        changing(&mut view, 100..900);
+        let mut late = changing(&mut view, 900..1000);
+        assert!((5..40).contains(&late.len()), "{late:?}");
+        // Of 128 slots, half change while the number of nodes grows by two thirds.
+        let outdated = view.outdated_at().unwrap();
+        assert!((at(450)..at(750)).contains(&outdated), "{outdated:?}");
+        let newest = view.newest();
+        // Some of the late ones have given way to later ones.
+        late.retain(|i| view.holds(&node(*i)));
+        let (first, all) = (&newest[..late.len()], view.nodes().collect::<BTreeSet<_>>());
+        assert!(first.iter().eq(late.iter().rev().map(|i| node(*i)).collect::<Vec<_>>().iter()));
+        assert_eq!(newest.iter().collect::<BTreeSet<_>>(), all);
+        assert_eq!(newest.len(), all.len());
+    }
+
+    #[test]
     fn samples_are_given_in_turn_and_who_is_gone_is_replaced() {
         let mut view = View::new([4; 32]);
         let known: BTreeMap<NodeId, Place> = (0..50).map(|i| (node(i), place(HERE))).collect();
-        known.iter().for_each(|(node, place)| view.offer(node, place));
+        known.iter().for_each(|(node, place)| _ = view.offer(Time::ZERO, node, place));
         let before: Vec<NodeId> = view.nodes().copied().collect();
-        let samples: Vec<NodeId> = (0..SLOTS).filter_map(|_| view.renew(known.iter())).collect();
+        let samples: Vec<NodeId> = (0..SLOTS).filter_map(|_| view.renew(Time::ZERO, known.iter())).collect();
         assert_eq!(samples, before);
         assert!(view.holds(&node(7)));
-        view.forget(&node(7), known.iter().filter(|(id, _)| **id != node(7)));
+        view.forget(Time::ZERO, &node(7), known.iter().filter(|(id, _)| **id != node(7)));
         assert!(!view.holds(&node(7)));
         assert_eq!(view.nodes().count(), SLOTS);
     }

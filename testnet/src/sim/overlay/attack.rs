@@ -20,9 +20,10 @@ pub(crate) struct Attack {
     pub(crate) one_network: bool,
 }
 
-/// Ten times as often as honest nodes exchange peers: four times a second at first, then every ten seconds.
+/// Ten times as often as honest nodes exchange peers while they are eager, four times a second, and for half a minute longer
+/// than they are; then ten times as often as they do when they are calm, every 15 s.
 pub(super) fn gap(now: Duration) -> Duration {
-    if now < SETTLE { Duration::from_millis(25) } else { Duration::from_secs(1) }
+    if now < 2 * SETTLE { Duration::from_millis(25) } else { Duration::from_millis(1500) }
 }
 
 /// What an attacker's node answers to a message, if anything.
