@@ -35,7 +35,7 @@ pub const MAX_SYMBOLS: usize = 1024;
 pub const MAX_BLOCKS_PER_REQUEST: u16 = 16;
 
 /// Most peer records in one PEERS.
-pub const MAX_RECORDS: usize = 16;
+pub const MAX_RECORDS: usize = 32;
 
 /// Longest signed peer record, in bytes. A libp2p envelope with a handful of addresses takes 200 to 400.
 pub const MAX_RECORD: usize = 1024;

@@ -182,7 +182,7 @@ fn invalid() -> Vec<InvalidVector> {
     add("ihave that counts 1 id and has seven bytes", Frame, Truncated, counted(3, 1, &[7; 7]));
     add("iwant that counts 1 id and has a byte more", Frame, Trailing, counted(4, 1, &[7; 9]));
     add("get_peers of 1 byte, refused at the header", Frame, TooLong, header(1, 5));
-    add("peers that counts 17 records", Frame, TooLong, counted(6, 17, &[0; 4 * 17]));
+    add("peers that counts 33 records", Frame, TooLong, counted(6, 33, &[0; 4 * 33]));
     let long_record = [&1025u32.to_le_bytes()[..], &[7; 1025]].concat();
     add("peers with a record of 1025 bytes", Frame, TooLong, counted(6, 1, &long_record));
     add("peers with a record that ends too early", Frame, Truncated, counted(6, 1, &[3, 0, 0, 0, 7, 7]));

@@ -426,7 +426,7 @@ fn the_largest_of_every_kind_is_accepted() {
         (Message::IHave(short_ids()), 8_196),
         (Message::IWant(short_ids()), 8_196),
         (Message::Prune(short_ids()), 8_196),
-        (Message::Peers(list(records)), 16_452),
+        (Message::Peers(list(records)), 32_900),
         (Message::Block(block), 131_257),
         (Message::GetBlockTxs(list(ids(MAX_IDS).collect())), 32_772),
         (Message::BlockTx(tx), 32_938),
