@@ -20,8 +20,8 @@ const MAX_PENDING: u32 = 64;
 /// Share of the machine's memory above which no new connection is made.
 const MAX_MEMORY_SHARE: f64 = 0.9;
 
-/// How often the round trip to each neighbour is measured.
-const PING_EVERY: Duration = Duration::from_secs(15);
+/// How often the round trip to each neighbour is measured. It hardly changes, and each time costs both ends two packets.
+const PING_EVERY: Duration = Duration::from_secs(60);
 
 /// Bounds how many connections there are, keeps out whom the node has blocked, tells peers who it is and measures the
 /// round trips to them.

@@ -343,10 +343,11 @@ impl Reconcile {
         }
     }
 
-    /// A random neighbour that is not being asked.
+    /// A random neighbour that is not being asked: of two the one that was sent nothing for longer, as the comparison is a
+    /// sign of life as well.
     fn choose(&self, now: Time, peers: &Peers, rng: &mut impl Rng) -> Option<NodeId> {
         let free = peers.ready().filter(|(peer, link)| !link.congested && self.is_free(now, peer));
-        free.map(|(peer, _)| *peer).choose(rng)
+        free.sample(rng, 2).into_iter().min_by_key(|(_, link)| link.pulse.last_sent()).map(|(peer, _)| *peer)
     }
 
     /// Whether no comparison with a neighbour goes on that this node began.
