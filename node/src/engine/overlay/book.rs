@@ -1,6 +1,6 @@
 //! The nodes that are known of: their signed records, and how trying to reach them went.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use rand::{Rng, RngExt};
 use starling_wire::NodeId;
@@ -41,8 +41,6 @@ pub(super) struct Known {
     not_before: Time,
     /// Could not be reached when it was last tried: it is not to be in the view.
     dead: bool,
-    /// Where it stands among all.
-    position: usize,
 }
 
 /// What became of a record.
@@ -59,83 +57,91 @@ pub(super) enum Taken {
 /// The book.
 #[derive(Debug, Default)]
 pub(super) struct Book {
-    known: BTreeMap<NodeId, Known>,
-    /// All again, to choose at random from.
-    order: Vec<NodeId>,
+    known: Vec<Known>,
+    /// Where each node stands among those. Only ever asked for one node, as its order is not that of another run.
+    positions: HashMap<NodeId, usize>,
 }
 
 impl Book {
     pub(super) fn get(&self, node: &NodeId) -> Option<&Known> {
-        self.known.get(node)
+        self.positions.get(node).map(|at| &self.known[*at])
+    }
+
+    fn get_mut(&mut self, node: &NodeId) -> Option<&mut Known> {
+        self.positions.get(node).map(|at| &mut self.known[*at])
     }
 
     pub(super) fn len(&self) -> usize {
-        self.order.len()
+        self.known.len()
     }
 
     /// All that may be in the view.
     pub(super) fn alive(&self) -> impl Iterator<Item = (&NodeId, &Place)> + Clone {
-        self.known.iter().filter(|(_, known)| !known.dead).map(|(node, known)| (node, &known.place))
+        self.known.iter().filter(|known| !known.dead).map(|known| (&known.record.node, &known.place))
     }
 
-    /// Takes a record of which [`fit`] has left something. `spare` says who must not give way.
-    pub(super) fn take(
+    /// Takes a record of a node that is in the book, of which [`fit`] has left something. `None` if it is not.
+    pub(super) fn update(&mut self, now: Time, record: &PeerRecord) -> Option<Taken> {
+        let known = self.get_mut(&record.node)?;
+        let newer = record.seq > known.record.seq;
+        if newer {
+            // Whoever has a newer record may have come back, or moved.
+            (known.record, known.place) = (record.clone(), place(record));
+        }
+        if known.dead && (newer || known.not_before <= now) {
+            known.dead = false;
+            return Some(Taken::Node);
+        }
+        Some(if newer { Taken::Newer } else { Taken::No })
+    }
+
+    /// Whether all places are taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.known.len() >= MAX_BOOK
+    }
+
+    /// Takes the record of a node that is not in the book. `spare` says who must not give way.
+    pub(super) fn insert(
         &mut self,
         now: Time,
         record: PeerRecord,
         spare: impl Fn(&NodeId) -> bool,
         rng: &mut impl Rng,
     ) -> Taken {
-        let place = record.addresses.first().map(Place::of).unwrap_or_default();
-        if let Some(known) = self.known.get_mut(&record.node) {
-            let newer = record.seq > known.record.seq;
-            if newer {
-                // Whoever has a newer record may have come back, or moved.
-                (known.record, known.place) = (record, place);
-            }
-            if known.dead && (newer || known.not_before <= now) {
-                known.dead = false;
-                return Taken::Node;
-            }
-            return if newer { Taken::Newer } else { Taken::No };
+        if self.is_full() {
+            let mut victims = (0..TRIES).map(|_| rng.random_range(0..self.known.len()));
+            let Some(victim) = victims.find(|at| !spare(&self.known[*at].record.node)) else { return Taken::No };
+            self.remove(victim);
         }
-        if self.order.len() >= MAX_BOOK {
-            let mut victims = (0..TRIES).map(|_| self.order[rng.random_range(0..self.order.len())]);
-            let Some(victim) = victims.find(|node| !spare(node)) else { return Taken::No };
-            self.remove(&victim);
-        }
-        let position = self.order.len();
-        self.order.push(record.node);
-        let node = record.node;
-        self.known.insert(node, Known { record, place, failures: 0, not_before: now, dead: false, position });
+        self.positions.insert(record.node, self.known.len());
+        let place = place(&record);
+        self.known.push(Known { record, place, failures: 0, not_before: now, dead: false });
         Taken::Node
     }
 
-    fn remove(&mut self, node: &NodeId) {
-        let Some(known) = self.known.remove(node) else { return };
-        self.order.swap_remove(known.position);
-        if let Some(moved) = self.order.get(known.position)
-            && let Some(moved) = self.known.get_mut(moved)
-        {
-            moved.position = known.position;
+    fn remove(&mut self, at: usize) {
+        let gone = self.known.swap_remove(at);
+        self.positions.remove(&gone.record.node);
+        if let Some(moved) = self.known.get(at) {
+            self.positions.insert(moved.record.node, at);
         }
     }
 
     /// Whether a node may be dialled now.
     pub(super) fn may_dial(&self, now: Time, node: &NodeId) -> bool {
-        self.known.get(node).is_some_and(|known| known.not_before <= now)
+        self.get(node).is_some_and(|known| known.not_before <= now)
     }
 
     /// A connection to a node came up.
     pub(super) fn reached(&mut self, node: &NodeId) {
-        if let Some(known) = self.known.get_mut(node) {
+        if let Some(known) = self.get_mut(node) {
             (known.failures, known.dead) = (0, false);
         }
     }
 
     /// A node is left alone for a while; `dead` says that it could not be reached at all.
     pub(super) fn back_off(&mut self, now: Time, node: &NodeId, dead: bool) {
-        if let Some(known) = self.known.get_mut(node) {
+        if let Some(known) = self.get_mut(node) {
             known.not_before = now + backoff(known.failures);
             known.failures += 1;
             known.dead |= dead;
@@ -161,6 +167,11 @@ pub(super) fn fit(mut record: PeerRecord, reach: Option<Reach>, unix: Option<u64
     record.addresses.retain(|address| Place::of(address) == place);
     record.addresses.truncate(MAX_ADDRESSES);
     Some(record)
+}
+
+/// Where a record says its node is.
+pub(super) fn place(record: &PeerRecord) -> Place {
+    record.addresses.first().map(Place::of).unwrap_or_default()
 }
 
 /// The wait after so many failures.
@@ -192,30 +203,34 @@ mod tests {
     #[test]
     fn the_book_is_bounded_and_newer_records_win() {
         let (mut book, mut rng) = (Book::default(), ChaCha8Rng::seed_from_u64(1));
-        let mut take = |book: &mut Book, record| book.take(Time::ZERO, record, |id| *id == node(1), &mut rng);
+        let mut take = |book: &mut Book, record| match book.update(Time::ZERO, &record) {
+            None => book.insert(Time::ZERO, record, |id| *id == node(1), &mut rng),
+            Some(taken) => taken,
+        };
         assert_eq!(take(&mut book, record(1, 5)), Taken::Node);
         assert_eq!(take(&mut book, record(1, 4)), Taken::No);
         assert_eq!(take(&mut book, record(1, 6)), Taken::Newer);
         for i in 2..3000 {
             assert_eq!(take(&mut book, record(i, 1)), Taken::Node);
         }
-        assert_eq!((book.len(), book.known.len()), (MAX_BOOK, MAX_BOOK));
+        assert_eq!((book.len(), book.positions.len()), (MAX_BOOK, MAX_BOOK));
         assert_eq!(book.get(&node(1)).unwrap().record.seq, 6, "spared");
-        assert!(book.order.iter().enumerate().all(|(at, node)| book.known[node].position == at));
+        assert!(book.known.iter().enumerate().all(|(at, known)| book.positions[&known.record.node] == at));
     }
 
     #[test]
     fn the_dead_come_back_after_a_while_or_with_a_new_record() {
         let (mut book, mut rng) = (Book::default(), ChaCha8Rng::seed_from_u64(1));
-        book.take(Time::ZERO, record(1, 5), |_| false, &mut rng);
+        assert_eq!(book.update(Time::ZERO, &record(1, 5)), None);
+        book.insert(Time::ZERO, record(1, 5), |_| false, &mut rng);
         book.back_off(Time::ZERO, &node(1), true);
         assert_eq!(book.alive().count(), 0);
         assert!(!book.may_dial(Time::ZERO, &node(1)));
-        assert_eq!(book.take(Time::ZERO, record(1, 5), |_| false, &mut rng), Taken::No);
+        assert_eq!(book.update(Time::ZERO, &record(1, 5)), Some(Taken::No));
         let later = Time::ZERO + FIRST_BACKOFF;
-        assert_eq!(book.take(later, record(1, 5), |_| false, &mut rng), Taken::Node);
+        assert_eq!(book.update(later, &record(1, 5)), Some(Taken::Node));
         book.back_off(later, &node(1), true);
-        assert_eq!(book.take(later, record(1, 6), |_| false, &mut rng), Taken::Node);
+        assert_eq!(book.update(later, &record(1, 6)), Some(Taken::Node));
         assert_eq!(book.alive().count(), 1);
     }
 

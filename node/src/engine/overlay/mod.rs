@@ -49,8 +49,14 @@ const MAX_LOOK_WAIT: Duration = Duration::from_secs(30);
 /// Samples that wait to be dialled; older ones are dropped.
 const MAX_STREAM: usize = 16;
 
+/// Of those who rank first nowhere and for whom another has to give way, one in so many gets into the book.
+const NOTED: u32 = 8;
+
 /// In a network of so few nodes one link is as good as another.
 const FEW: usize = 32;
+
+/// Draws out of the view until one is found with whom peers can be exchanged now.
+const DRAWS: usize = 16;
 
 /// Probes under way at once. More are not made while the dead do not answer.
 const MAX_PROBES: usize = 8;
@@ -201,24 +207,39 @@ impl Overlay {
         // What is within reach of the farthest that this node can be reached from.
         let reach = self.own.iter().flat_map(|own| &own.addresses).map(|address| Place::of(address).reach()).max();
         let (mut learned, mut found, mut changed) = (Vec::new(), false, false);
+        let (mut told, mut members) = (0, 0);
         for record in records {
             let node = record.node;
             if node == self.identity {
                 continue;
             }
             let Some(record) = fit(record, reach, unix) else { continue };
-            let (view, stream) = (&self.view, &self.stream);
-            let taken = self.book.take(now, record, |node| view.holds(node) || stream.contains(node), rng);
-            if taken == Taken::Node
-                && let Some(known) = self.book.get(&node)
-            {
-                changed |= self.view.offer(now, &node, &known.place);
-                found = true;
-            }
+            told += 1;
+            let place = book::place(&record);
+            let taken = match self.book.update(now, &record) {
+                Some(taken) => {
+                    members += u32::from(self.view.holds(&node));
+                    changed |= taken == Taken::Node && self.view.offer(now, &node, &place);
+                    taken
+                }
+                None => {
+                    let first = self.view.offer(now, &node, &place);
+                    changed |= first;
+                    // Most that rank first nowhere are soon forgotten in a large network: it is cheaper not to note them.
+                    if first || !self.book.is_full() || rng.random_range(0..NOTED) == 0 {
+                        let (view, stream) = (&self.view, &self.stream);
+                        self.book.insert(now, record, |node| view.holds(node) || stream.contains(node), rng)
+                    } else {
+                        Taken::No
+                    }
+                }
+            };
+            found |= taken == Taken::Node;
             if taken != Taken::No {
                 learned.push(node);
             }
         }
+        self.rhythm.heard(told, members);
         if changed {
             self.rhythm.be_eager(now);
         }
@@ -327,7 +348,8 @@ impl Overlay {
         if self.rhythm.is_exchange_due(now) {
             let linked = |peer: &NodeId| peers.get(peer).is_some_and(Link::is_ready);
             let probing = self.probing.len() < MAX_PROBES;
-            let partner = self.view.nodes().filter(|peer| linked(peer) || probing && open(peer, self)).choose(rng).copied();
+            let mut draws = (0..DRAWS).filter_map(|_| self.view.draw(rng)).copied();
+            let partner = draws.find(|peer| linked(peer) || probing && open(peer, self));
             match partner {
                 Some(peer) if !linked(&peer) => {
                     self.probing.insert(peer);
@@ -545,7 +567,7 @@ mod tests {
     fn without_dials_it_looks_for_nobody() {
         let (mut overlay, mut rng) = overlay(0);
         let mut peers = Peers::default();
-        overlay.learn(Time::ZERO, (0..20).map(|i| record(i, 1)).collect(), &mut rng);
+        overlay.learn(Time::ZERO, (0..50).map(|i| record(i, 1)).collect(), &mut rng);
         for direction in [Direction::Incoming, Direction::Outgoing] {
             let late = Time::ZERO + Duration::from_secs(3600);
             assert_eq!(overlay.timeout(late, &peers, |_| false, &mut rng), Plan::default());

@@ -7,18 +7,18 @@ use rand::{Rng, RngExt};
 use super::super::time::Time;
 
 /// Time between two exchanges of peers that a node begins, on average: at first, whenever its view has changed, and at
-/// most. An exchange takes about 12 KiB both ways together, the checking of those of its 64 records that are new, and with
+/// most. An exchange takes about 13 KB both ways together, the checking of those of its 64 records that are new, and with
 /// somebody who is no neighbour a connection.
-///
-/// Each exchange that changes nothing makes the wait longer by [`CALMING`]: so a node is eager while there is somebody to
-/// hear of, however large the network is, and asks seldom when it knows nearly all (Trickle, RFC 6206, is alike).
 const EAGER: Duration = Duration::from_millis(250);
 const CALM: Duration = Duration::from_secs(15);
-const CALMING: f64 = 1.1;
 
-/// Waits from which on a view is taken for settled and samples are drawn from it: after some twenty exchanges that changed
-/// nothing.
-const SETTLED: Duration = Duration::from_secs(2);
+/// By how much the wait grows with an exchange in which all were named that are in the view already, and none that ranks
+/// before them; in proportion less if not all are. In a network of n nodes 1 in n / 128 is, so a node is eager until it has
+/// been told of some n nodes in vain, however large n is. (Trickle, RFC 6206, is alike, but for one n.)
+const CALMING: f64 = 0.25;
+
+/// Waits from which on a view is taken for settled and samples are drawn from it.
+const SETTLED: Duration = EAGER.saturating_mul(2);
 
 /// How often a slot of the view is given a new seed: once round takes 21 minutes. Faster draws more samples out of a view
 /// that has had less time to hear of everybody.
@@ -29,9 +29,9 @@ const RENEW: Duration = Duration::from_secs(10);
 const ROTATE: Duration = Duration::from_secs(240);
 
 /// In its first moments a node knows few, and so do others: all dial the same. Links drawn out of a view that is no more
-/// are therefore replaced, one by one, so often, and not before. Sooner, nodes among attackers have no honest neighbour for
-/// seconds.
-const REDRAW_FROM: Duration = Duration::from_secs(20);
+/// are therefore replaced, one by one, so often, and not before. With 20 s nodes that were told of attackers only have no
+/// honest neighbour for up to 31 s, where a fifth of the nodes are attackers; with 5 s some do later, where it is two fifths.
+const REDRAW_FROM: Duration = Duration::from_secs(10);
 const REDRAW: Duration = Duration::from_millis(1200);
 
 /// When what is due.
@@ -39,6 +39,9 @@ const REDRAW: Duration = Duration::from_millis(1200);
 pub(super) struct Rhythm {
     /// Time between two exchanges, on average.
     gap: Duration,
+    /// Records that others told of since the last exchange was begun, and how many of them of members of the view.
+    told: u32,
+    members: u32,
     exchange: Time,
     /// When a sample is drawn; `None` until the view has settled.
     renewal: Option<Time>,
@@ -51,6 +54,8 @@ impl Rhythm {
     pub(super) fn new(rng: &mut impl Rng) -> Self {
         Self {
             gap: EAGER,
+            told: 0,
+            members: 0,
             exchange: Time::ZERO + about(EAGER, rng),
             renewal: None,
             rotation: Time::ZERO + about(ROTATE, rng),
@@ -64,6 +69,12 @@ impl Rhythm {
         self.exchange = self.exchange.min(now + EAGER);
     }
 
+    /// Others told of so many, of whom so many are in the view already.
+    pub(super) fn heard(&mut self, told: u32, members: u32) {
+        self.told = self.told.saturating_add(told);
+        self.members = self.members.saturating_add(members);
+    }
+
     pub(super) fn is_exchange_due(&self, now: Time) -> bool {
         now >= self.exchange
     }
@@ -72,7 +83,10 @@ impl Rhythm {
     pub(super) fn exchanged(&mut self, now: Time, begun: bool, rng: &mut impl Rng) {
         self.exchange = now + about(self.gap, rng);
         if begun {
-            self.gap = self.gap.mul_f64(CALMING).min(CALM);
+            let (told, members) = (std::mem::take(&mut self.told), std::mem::take(&mut self.members));
+            // Whoever is told of nobody has nothing to be eager for.
+            let known = if told == 0 { 1.0 } else { f64::from(members) / f64::from(told) };
+            self.gap = self.gap.mul_f64(1.0 + CALMING * known).min(CALM);
         }
         if self.gap >= SETTLED && self.renewal.is_none() {
             self.renewal = Some(now + about(RENEW, rng));
@@ -130,21 +144,29 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut rhythm = Rhythm::new(&mut rng);
         let at = |ms| Time::after(Duration::from_millis(ms));
-        // Exchanges in so many seconds, of which some bring news.
-        let mut exchanges = |from: u64, seconds: u64, news_every: u32| {
+        // Exchanges in so many seconds; one in so many brings news, and so many of a hundred are known.
+        let mut exchanges = |from: u64, seconds: u64, news_every: u32, known: u32| {
             (from * 1000..(from + seconds) * 1000).step_by(50).fold(0, |count, ms| {
                 if !rhythm.is_exchange_due(at(ms)) {
                     return count;
                 }
                 rhythm.exchanged(at(ms), true, &mut rng);
+                rhythm.heard(100, known);
                 if count % news_every == 0 {
                     rhythm.be_eager(at(ms));
                 }
                 count + 1
             })
         };
-        let counts = [exchanges(0, 10, 1), exchanges(10, 10, 5), exchanges(20, 10, 1000), exchanges(600, 600, u32::MAX)];
-        let expected = [30..45, 25..38, 8..22, 38..75];
+        let never = u32::MAX;
+        let counts = [
+            exchanges(0, 10, 1, 100),
+            exchanges(10, 10, 5, 100),
+            exchanges(20, 20, never, 1),
+            exchanges(40, 20, never, 100),
+            exchanges(600, 600, never, 100),
+        ];
+        let expected = [30..45, 20..32, 60..85, 8..20, 38..62];
         assert!(expected.iter().zip(counts).all(|(range, count)| range.contains(&count)), "{counts:?}");
         rhythm.be_eager(at(1_200_000));
         assert!(rhythm.is_exchange_due(at(1_200_250)));
@@ -161,7 +183,7 @@ mod tests {
             rhythm.exchanged(Time::ZERO, false, &mut rng);
         }
         assert_eq!(samples(&mut rhythm, &mut rng, 0..1000), 0, "nobody was heard");
-        for _ in 0..25 {
+        for _ in 0..5 {
             rhythm.exchanged(Time::ZERO, true, &mut rng);
         }
         assert!((85..115).contains(&samples(&mut rhythm, &mut rng, 0..1000)));

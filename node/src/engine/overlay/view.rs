@@ -17,6 +17,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
 };
 
+use rand::{Rng, seq::IndexedRandom};
 use starling_wire::NodeId;
 
 use super::{
@@ -172,6 +173,11 @@ impl View {
     /// Who is in a slot, slot by slot: one node may be in several.
     pub(super) fn nodes(&self) -> impl Iterator<Item = &NodeId> {
         self.slots.iter().flatten().map(|holder| &holder.node)
+    }
+
+    /// Who is in a random slot.
+    pub(super) fn draw(&self, rng: &mut impl Rng) -> Option<&NodeId> {
+        self.slots.choose(rng)?.as_ref().map(|holder| &holder.node)
     }
 
     /// Whether a node is in a slot.
