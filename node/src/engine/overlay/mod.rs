@@ -358,7 +358,11 @@ impl Overlay {
                 partner => plan.exchange = partner.or_else(|| peers.ready().map(|(peer, _)| *peer).choose(rng)),
             }
             self.rhythm.exchanged(now, partner.or(plan.exchange).is_some(), rng);
-            self.redraw(now, peers, &mut plan, rng);
+        }
+        if self.rhythm.is_redraw_due(now) {
+            plan.rotate = self.outdated(peers);
+            // While a link is missing its place is not known to be well filled.
+            self.rhythm.redrew(now, plan.rotate.is_some() || !self.has_enough(peers), rng);
         }
         if self.rhythm.renews(now, rng) {
             plan.sample = self.renew(now);
@@ -385,18 +389,15 @@ impl Overlay {
         plan
     }
 
-    /// Replaces the oldest outgoing link, if it was drawn when the view was another. A node that knew others before its
-    /// start has no such links.
-    fn redraw(&mut self, now: Time, peers: &Peers, plan: &mut Plan, rng: &mut impl Rng) {
-        if self.restored || !self.rhythm.may_redraw(now) || !self.has_enough(peers) || self.book.len() < FEW {
-            return;
+    /// The oldest outgoing link, if it was drawn when the view was another. A node that knew others before its start has no
+    /// such links.
+    fn outdated(&self, peers: &Peers) -> Option<NodeId> {
+        if self.restored || !self.has_enough(peers) || self.book.len() < FEW {
+            return None;
         }
-        let Some(outdated) = self.view.outdated_at() else { return };
-        plan.rotate = links::oldest(peers, 1).first().copied();
-        plan.rotate.take_if(|peer| peers.get(peer).is_none_or(|link| link.since >= outdated));
-        if plan.rotate.is_some() {
-            self.rhythm.redrew(now, rng);
-        }
+        let outdated = self.view.outdated_at()?;
+        let oldest = links::oldest(peers, 1).first().copied()?;
+        peers.get(&oldest).is_some_and(|link| link.since < outdated).then_some(oldest)
     }
 
     fn has_enough(&self, peers: &Peers) -> bool {

@@ -17,8 +17,9 @@ const CALM: Duration = Duration::from_secs(15);
 /// been told of some n nodes in vain, however large n is. (Trickle, RFC 6206, is alike, but for one n.)
 const CALMING: f64 = 0.25;
 
-/// Waits from which on a view is taken for settled and samples are drawn from it.
-const SETTLED: Duration = EAGER.saturating_mul(2);
+/// Waits from which on a view is taken for settled and samples are drawn from it. With half of it, samples of 3,000 nodes
+/// that start together are more uneven than 199 in 200 fair ones.
+const SETTLED: Duration = EAGER.saturating_mul(4);
 
 /// How often a slot of the view is given a new seed: once round takes 21 minutes. Faster draws more samples out of a view
 /// that has had less time to hear of everybody.
@@ -46,7 +47,7 @@ pub(super) struct Rhythm {
     /// When a sample is drawn; `None` until the view has settled.
     renewal: Option<Time>,
     rotation: Time,
-    /// When a link may be drawn anew.
+    /// When to look for a link that should be drawn anew.
     redraw: Time,
 }
 
@@ -67,6 +68,7 @@ impl Rhythm {
     pub(super) fn be_eager(&mut self, now: Time) {
         self.gap = EAGER;
         self.exchange = self.exchange.min(now + EAGER);
+        self.redraw = self.redraw.min((now + REDRAW).max(Time::ZERO + REDRAW_FROM));
     }
 
     /// Others told of so many, of whom so many are in the view already.
@@ -102,14 +104,13 @@ impl Rhythm {
         due
     }
 
-    /// Whether a link that is outdated may be replaced now.
-    pub(super) fn may_redraw(&self, now: Time) -> bool {
+    pub(super) fn is_redraw_due(&self, now: Time) -> bool {
         now >= self.redraw
     }
 
-    /// One was.
-    pub(super) fn redrew(&mut self, now: Time, rng: &mut impl Rng) {
-        self.redraw = now + about(REDRAW, rng);
+    /// It was looked for outdated links. If there are no more, there are none until the view changes.
+    pub(super) fn redrew(&mut self, now: Time, more: bool, rng: &mut impl Rng) {
+        self.redraw = now + about(if more { REDRAW } else { ROTATE }, rng);
     }
 
     /// Whether to replace the link of least use now; the next one is later.
@@ -123,7 +124,7 @@ impl Rhythm {
 
     /// When something is next due.
     pub(super) fn deadline(&self) -> Time {
-        self.renewal.into_iter().fold(self.exchange.min(self.rotation), Time::min)
+        self.renewal.into_iter().fold(self.exchange.min(self.rotation).min(self.redraw), Time::min)
     }
 }
 
@@ -183,7 +184,7 @@ mod tests {
             rhythm.exchanged(Time::ZERO, false, &mut rng);
         }
         assert_eq!(samples(&mut rhythm, &mut rng, 0..1000), 0, "nobody was heard");
-        for _ in 0..5 {
+        for _ in 0..10 {
             rhythm.exchanged(Time::ZERO, true, &mut rng);
         }
         assert!((85..115).contains(&samples(&mut rhythm, &mut rng, 0..1000)));
