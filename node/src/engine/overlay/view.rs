@@ -135,7 +135,11 @@ impl View {
 
     /// Gives the slot whose turn it is a new seed, and those who rank first under it among the ones known. Who was in it
     /// is a sample.
-    pub(super) fn renew<'a>(&mut self, now: Time, known: impl Iterator<Item = (&'a NodeId, &'a Place)>) -> Option<NodeId> {
+    pub(super) fn renew<'a>(
+        &mut self,
+        now: Time,
+        known: impl Iterator<Item = (&'a NodeId, &'a Place)>,
+    ) -> Option<NodeId> {
         let slot = (self.base % SLOTS as u64) as usize;
         let seed = self.base + SLOTS as u64;
         self.base += 1;
