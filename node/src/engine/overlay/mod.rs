@@ -1,9 +1,10 @@
 //! Finding neighbours and keeping enough of the right ones.
 //!
 //! A node keeps a [`view`] of the network, a random sample that nobody can fill, and exchanges parts of it with random
-//! members of it: over the link if they are neighbours, else it probes them. It dials samples out of the view until it has opened as many links as it
-//! should, replaces one of little use now and then ([`links`]), remembers who could not be reached ([`book`]), and tries
-//! those again that were neighbours ([`lost`]). [`rhythm`] says when.
+//! members of it: over the link if they are neighbours, else it probes them. It dials samples out of the view until it has
+//! opened as many links as it should, replaces one of little use now and then ([`links`]), and those drawn when the view was
+//! another, remembers who could not be reached ([`book`]), and tries those again that were neighbours ([`lost`]).
+//! [`rhythm`] says when.
 //! Bootstrap addresses are used only while it has no outgoing link and knows nobody else to dial, and twice more soon after:
 //! had it been told of an attacker's nodes only, nobody else would ever hear of it. A node that should open
 //! none keeps its view for others, and dials, probes and asks nobody.
@@ -61,8 +62,8 @@ const DRAWS: usize = 16;
 /// Probes under way at once. More are not made while the dead do not answer.
 const MAX_PROBES: usize = 8;
 
-/// Records told in an exchange of those that are the newest in the view, at most; the rest are of random members. Who has
-/// just come is heard of by all much sooner (10,000 nodes that start together: twice as evenly after five minutes).
+/// Records told in an exchange of those that are the newest in the view, at most; the rest are of random members. So those
+/// who have just come are heard of by all sooner.
 const NEWEST: usize = MAX_RECORDS / 2;
 
 /// After the bootstrap node was needed it is asked again, this long and twice as long after the start.
