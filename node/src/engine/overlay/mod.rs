@@ -361,9 +361,9 @@ impl Overlay {
             self.rhythm.exchanged(now, partner.or(plan.exchange).is_some(), rng);
         }
         if self.rhythm.is_redraw_due(now) {
-            plan.rotate = self.outdated(peers);
-            // While a link is missing its place is not known to be well filled.
-            self.rhythm.redrew(now, plan.rotate.is_some() || !self.has_enough(peers), rng);
+            let outdated = self.outdated(peers);
+            self.rhythm.redrew(now, outdated.is_some(), rng);
+            plan.rotate = outdated.filter(|_| self.has_enough(peers));
         }
         if self.rhythm.renews(now, rng) {
             plan.sample = self.renew(now);
@@ -393,7 +393,7 @@ impl Overlay {
     /// The oldest outgoing link, if it was drawn when the view was another. A node that knew others before its start has no
     /// such links.
     fn outdated(&self, peers: &Peers) -> Option<NodeId> {
-        if self.restored || !self.has_enough(peers) || self.book.len() < FEW {
+        if self.restored || self.book.len() < FEW {
             return None;
         }
         let outdated = self.view.outdated_at()?;
