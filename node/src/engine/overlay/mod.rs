@@ -3,8 +3,8 @@
 //! A node keeps a [`view`] of the network, a random sample that nobody can fill, and exchanges parts of it with random
 //! members of it: over the link if they are neighbours, else it probes them. It dials samples out of the view until it has
 //! opened as many links as it should, replaces one of little use now and then ([`links`]), and those drawn when the view was
-//! another, remembers who could not be reached ([`book`]), and tries those again that were neighbours ([`lost`]).
-//! [`rhythm`] says when.
+//! another, remembers who could not be reached ([`book`]), and tries those again that were neighbours ([`lost`]). [`seek`]
+//! says whom to dial, [`rhythm`] when the rest is done.
 //! Bootstrap addresses are used only while it has no outgoing link and knows nobody else to dial, and twice more soon after:
 //! had it been told of an attacker's nodes only, nobody else would ever hear of it. A node that should open
 //! none keeps its view for others, and dials, probes and asks nobody.
@@ -14,6 +14,9 @@ mod links;
 mod lost;
 mod place;
 mod rhythm;
+mod seek;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::{
@@ -23,15 +26,16 @@ use std::{
 
 use rand::{
     Rng, RngExt,
-    seq::{IndexedRandom, IteratorRandom, SliceRandom},
+    seq::{IndexedRandom, IteratorRandom},
 };
 use starling_wire::{BoundedVec, NodeId, Record, limits::MAX_RECORDS};
 
 pub(super) use self::place::Place;
 use self::{
-    book::{Book, FIRST_BACKOFF, Taken, backoff, fit},
+    book::{Book, Taken, backoff, fit},
     lost::Lost,
     rhythm::Rhythm,
+    seek::SEEK_EVERY,
     view::View,
 };
 use super::{
@@ -40,12 +44,6 @@ use super::{
     peers::{Link, Peers},
     time::Time,
 };
-
-/// Wait between two looks for more links; doubles with each look that finds nobody to dial, up to [`MAX_LOOK_WAIT`].
-const SEEK_EVERY: Duration = Duration::from_millis(500);
-
-/// Longest wait between two looks while links are missing.
-const MAX_LOOK_WAIT: Duration = Duration::from_secs(30);
 
 /// Samples that wait to be dialled; older ones are dropped.
 const MAX_STREAM: usize = 16;
@@ -72,12 +70,6 @@ const SECOND_THOUGHT: Duration = Duration::from_secs(10);
 /// Links that are dialled first after a restart, and are never rotated: an attacker who makes a node restart gains
 /// nothing. Two, as in Bitcoin Core.
 const ANCHORS: usize = 2;
-
-/// A dial that has not come up by then is not waited for: another is made.
-const SLOW_DIAL: Duration = Duration::from_secs(1);
-
-/// After this long without an answer from the driver a dial counts as failed.
-const MAX_DIAL_TIME: Duration = Duration::from_secs(30);
 
 /// Somebody to connect to.
 #[derive(Debug, PartialEq, Eq)]
@@ -415,205 +407,9 @@ impl Overlay {
         Some(sample)
     }
 
-    /// Dials as many as are missing: samples first, then whoever is in the view; at first only such as belong to
-    /// networks that no outgoing link leads to yet.
-    fn look(
-        &mut self,
-        now: Time,
-        peers: &Peers,
-        open: &mut impl FnMut(&NodeId, &Self) -> bool,
-        plan: &mut Plan,
-        rng: &mut impl Rng,
-    ) {
-        let outgoing = peers.count(Direction::Outgoing);
-        self.next_look = (outgoing < self.config.dials).then(|| now + self.look_wait);
-        let overdue: Vec<NodeId> =
-            self.dialling.iter().filter(|(_, at)| now - **at >= MAX_DIAL_TIME).map(|(peer, _)| *peer).collect();
-        for peer in overdue {
-            self.dialling.remove(&peer);
-            self.probing.remove(&peer);
-        }
-        let awaited =
-            self.dialling.iter().filter(|(peer, at)| now - **at < SLOW_DIAL && !self.probing.contains(*peer)).count();
-        let mut missing = self.config.dials.saturating_sub(outgoing + awaited);
-        if missing == 0 {
-            return;
-        }
-        let mut members: Vec<NodeId> = self.view.nodes().copied().collect::<BTreeSet<_>>().into_iter().collect();
-        members.shuffle(rng);
-        let candidates: Vec<NodeId> = self.stream.iter().copied().chain(members).collect();
-        let mut owners: BTreeSet<Vec<u8>> = peers
-            .iter()
-            .filter(|(_, link)| link.direction == Direction::Outgoing)
-            .filter_map(|(_, link)| link.place.owner().map(<[u8]>::to_vec))
-            .collect();
-        for diverse in [true, false] {
-            for peer in &candidates {
-                if missing == 0 {
-                    break;
-                }
-                let owner = self.book.get(peer).and_then(|known| known.place.owner()).map(<[u8]>::to_vec);
-                if open(peer, self) && !(diverse && owner.as_ref().is_some_and(|owner| owners.contains(owner))) {
-                    owners.extend(owner);
-                    missing -= 1;
-                    self.dial(now, *peer, plan);
-                }
-            }
-        }
-        let dialled = |peer: &NodeId| self.dialling.contains_key(peer);
-        self.stream.retain(|peer| !dialled(peer) && peers.get(peer).is_none());
-        if missing > 0 {
-            plan.exchange = plan.exchange.or_else(|| peers.ready().map(|(peer, _)| *peer).choose(rng));
-            if outgoing == 0
-                && self.dialling.is_empty()
-                && now >= self.bootstrap_not_before
-                && let Some(address) = self.config.bootstrap.choose(rng)
-            {
-                self.bootstrap_not_before = now + FIRST_BACKOFF;
-                if now < Time::ZERO + SECOND_THOUGHT {
-                    self.second_thought = Some(Time::ZERO + SECOND_THOUGHT);
-                }
-                plan.dial.push(Candidate { peer: None, addresses: vec![address.clone()] });
-            }
-        }
-        self.look_wait = if plan.dial.is_empty() { (self.look_wait * 2).min(MAX_LOOK_WAIT) } else { SEEK_EVERY };
-    }
-
-    fn dial(&mut self, now: Time, peer: NodeId, plan: &mut Plan) {
-        if let Some(known) = self.book.get(&peer) {
-            plan.dial.push(Candidate { peer: Some(peer), addresses: known.record.addresses.clone() });
-            self.dialling.insert(peer, now);
-        }
-    }
-
     /// When [`Self::timeout`] next has work.
     pub(super) fn deadline(&self) -> Option<Time> {
         let others = self.next_look.into_iter().chain(self.second_thought).chain(self.lost.deadline());
         (self.config.dials > 0).then(|| others.fold(self.rhythm.deadline(), Time::min))
-    }
-
-    fn look_soon(&mut self, now: Time) {
-        self.look_wait = SEEK_EVERY;
-        self.next_look = Some(self.next_look.map_or(now, |look| look.min(now)));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
-
-    use super::*;
-
-    fn node(i: u16) -> NodeId {
-        let mut id = [0; 32];
-        id[..2].copy_from_slice(&i.to_be_bytes());
-        NodeId(id)
-    }
-
-    fn record(i: u16, seq: u64) -> PeerRecord {
-        let addresses = vec![Address(vec![4, 50 + (i >> 4) as u8, i as u8 % 16, 1, 1, 6, 0, 1].into())];
-        PeerRecord { node: node(i), seq, addresses, envelope: vec![i as u8; 100].into() }
-    }
-
-    fn overlay(dials: usize) -> (Overlay, ChaCha8Rng) {
-        let config = OverlayConfig { dials, bootstrap: vec![Address(vec![9].into())], ..Default::default() };
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        (Overlay::new(config, node(0), 0, &mut rng), rng)
-    }
-
-    fn link(peers: &mut Peers, i: u16, direction: Direction) {
-        peers.insert(Time::ZERO, node(i), direction, Place::default());
-        peers.get_mut(&node(i)).unwrap().ready = true;
-    }
-
-    #[test]
-    fn bootstraps_then_dials_what_it_learned() {
-        let (mut overlay, mut rng) = overlay(8);
-        let mut peers = Peers::default();
-        let plan = overlay.timeout(Time::ZERO, &peers, |_| false, &mut rng);
-        assert_eq!(plan.dial, [Candidate { peer: None, addresses: vec![Address(vec![9].into())] }]);
-        link(&mut peers, 1, Direction::Outgoing);
-        overlay.connected(&node(1), Direction::Outgoing);
-        overlay.learn(Time::ZERO, (0..20).map(|i| record(i, 1)).collect(), &mut rng);
-        let plan = overlay.timeout(Time::ZERO, &peers, |peer| *peer == node(5), &mut rng);
-        assert_eq!(plan.dial.len(), 7);
-        let dialled: Vec<_> = plan.dial.iter().filter_map(|candidate| candidate.peer).collect();
-        for never in [0, 1, 5] {
-            assert!(!dialled.contains(&node(never)), "itself, a neighbour, a banned node");
-        }
-        let later = Time::ZERO + Duration::from_millis(100);
-        assert_eq!(overlay.timeout(later, &peers, |_| false, &mut rng).dial, [], "all under way");
-        overlay.failed(later, Some(&dialled[0]));
-        assert!(!overlay.view().any(|peer| *peer == dialled[0]), "who cannot be reached is not passed on");
-        let plan = overlay.timeout(later, &peers, |_| false, &mut rng);
-        assert_eq!(plan.dial.len(), 1);
-        assert_ne!(plan.dial[0].peer, Some(dialled[0]), "backs off");
-        let plan = overlay.timeout(later + SLOW_DIAL, &peers, |_| false, &mut rng);
-        assert!(!plan.dial.is_empty(), "the slow are not waited for");
-    }
-
-    #[test]
-    fn outgoing_links_lead_to_different_networks_if_they_can() {
-        let (mut overlay, mut rng) = overlay(8);
-        // 100 in one /16, and eight in others.
-        let crowd = (1..=100).map(|i| PeerRecord { addresses: record(1, 1).addresses, ..record(i, 1) });
-        overlay.learn(Time::ZERO, crowd.chain((200..208).map(|i| record(i, 1))).collect(), &mut rng);
-        let plan = overlay.timeout(Time::ZERO, &Peers::default(), |_| false, &mut rng);
-        let dialled = plan.dial.iter().filter_map(|candidate| candidate.peer);
-        assert!(dialled.filter(|peer| *peer <= node(100)).count() <= 1);
-        assert_eq!(plan.dial.len(), 8);
-    }
-
-    #[test]
-    fn without_dials_it_looks_for_nobody() {
-        let (mut overlay, mut rng) = overlay(0);
-        let mut peers = Peers::default();
-        overlay.learn(Time::ZERO, (0..50).map(|i| record(i, 1)).collect(), &mut rng);
-        for direction in [Direction::Incoming, Direction::Outgoing] {
-            let late = Time::ZERO + Duration::from_secs(3600);
-            assert_eq!(overlay.timeout(late, &peers, |_| false, &mut rng), Plan::default());
-            assert_eq!(overlay.deadline(), None, "and is not called for nothing");
-            link(&mut peers, direction as u16 + 1, direction);
-            overlay.connected(&node(direction as u16 + 1), direction);
-            overlay.link_lost(Time::ZERO, &peers);
-        }
-        assert_eq!(overlay.room(Time::ZERO, &peers), Room::Free);
-        assert_eq!(overlay.choice(&mut rng).len(), MAX_RECORDS - 1, "others are told of those it knows");
-        overlay.set_own(record(0, 1));
-        assert_eq!(overlay.choice(&mut rng).len(), MAX_RECORDS);
-    }
-
-    #[test]
-    fn regular_work_is_done_and_anchors_come_first_after_a_restart() {
-        let (mut overlay, mut rng) = overlay(2);
-        overlay.restore((1..100).map(|i| record(i, 1)).collect(), &mut rng);
-        let mut peers = Peers::default();
-        let plan = overlay.timeout(Time::ZERO, &peers, |_| false, &mut rng);
-        let dialled: Vec<_> = plan.dial.iter().filter_map(|candidate| candidate.peer).collect();
-        assert_eq!(dialled, [node(1), node(2)]);
-        for i in [1, 2] {
-            link(&mut peers, i, Direction::Outgoing);
-            assert!(!overlay.connected(&node(i), Direction::Outgoing), "no probe");
-        }
-        let (mut exchanges, mut probes, mut rotated) = (0, 0, 0);
-        let mut now = Time::ZERO;
-        while now < Time::ZERO + Duration::from_secs(3600) {
-            now = overlay.deadline().unwrap();
-            let plan = overlay.timeout(now, &peers, |_| false, &mut rng);
-            assert!(overlay.deadline().unwrap() > now);
-            exchanges += usize::from(plan.exchange.is_some());
-            for probed in plan.dial.iter().filter_map(|candidate| candidate.peer) {
-                assert!(overlay.connected(&probed, Direction::Outgoing));
-                probes += 1;
-            }
-            rotated += usize::from(plan.rotate.is_some());
-            assert!(plan.anchors.is_empty() || plan.anchors == [node(1), node(2)]);
-        }
-        assert!((200..320).contains(&(exchanges + probes)), "{exchanges} and {probes}");
-        assert!(probes > 10 * exchanges, "two of a hundred are neighbours");
-        assert_eq!(rotated, 0, "both are anchors");
-        assert!((300..420).contains(&overlay.samples()), "{}", overlay.samples());
-        assert_eq!(overlay.stream.len(), MAX_STREAM);
     }
 }
