@@ -377,6 +377,24 @@ fn third_copies_are_pruned_and_second_ones_of_long_transactions() {
 }
 
 #[test]
+fn a_node_that_is_behind_wants_no_second_copy() {
+    let mut cluster = Cluster::new(1, 8, 0, 19);
+    let peers: Vec<_> = (0..2).map(|_| hostile(&mut cluster)).collect();
+    for (nonce, behind) in [(0, false), (1, true), (2, false)] {
+        if behind {
+            cluster.stall(Duration::from_secs(1));
+        }
+        let tx = transfer(0, nonce);
+        for peer in &peers {
+            say(&mut cluster, *peer, push(tx.clone()));
+        }
+        cluster.run(Duration::from_millis(510));
+        let told = |peer| sent_to(&cluster, peer).contains(&Message::Prune(ids(&[&tx])));
+        assert_eq!([told(peers[0]), told(peers[1])], [false, behind]);
+    }
+}
+
+#[test]
 fn a_congested_link_is_told_ids_when_it_drains() {
     let mut cluster = Cluster::new(1, 8, 0, 12);
     let peer = hostile(&mut cluster);

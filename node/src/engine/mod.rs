@@ -28,7 +28,10 @@ mod stats;
 mod time;
 mod transactions;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -57,7 +60,7 @@ pub use self::{
 
 /// How long work in no hurry waits for something else to happen first: while transactions pass, that saves a timer's
 /// wake-up for each.
-const LEISURE: std::time::Duration = std::time::Duration::from_millis(100);
+const LEISURE: Duration = Duration::from_millis(100);
 
 /// Bytes of transactions sent in answer to one request; the rest has to be asked for again, here or elsewhere. Keeps
 /// one small message from filling a link's queue.
@@ -93,6 +96,8 @@ pub struct Engine {
     due: Option<Time>,
     /// When it is to be done without one.
     timer: Option<Time>,
+    /// How late it was, the last time.
+    lag: Duration,
     /// When links are next looked at.
     next_round: Time,
     /// The time of the last input.
@@ -128,6 +133,7 @@ impl Engine {
             outputs: VecDeque::new(),
             due: Some(Time::ZERO),
             timer: Some(Time::ZERO),
+            lag: Duration::ZERO,
             next_round: Time::ZERO + pulse::ROUND,
             now: Time::ZERO,
             genesis,
@@ -192,6 +198,9 @@ impl Engine {
     /// Takes in what happened.
     pub fn handle(&mut self, now: Time, input: Input) {
         self.now = now;
+        if let Some(at) = self.timer.filter(|at| *at <= now) {
+            self.lag = now - at;
+        }
         match input {
             Input::Connected { peer, direction, address } => self.connected(now, peer, direction, address.as_ref()),
             Input::Disconnected { peer } => self.disconnected(now, peer),

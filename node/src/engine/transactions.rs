@@ -1,5 +1,7 @@
 //! Transactions: from a submission or a push to the signature check, the pool and the relay.
 
+use std::time::Duration;
+
 use starling_mempool::{Origin, Place, Rejection};
 use starling_wire::{Labels, NodeId, ShortId, SignatureError, SignedTx, TxId, Unverified, Verified, VerifiedTx};
 
@@ -12,6 +14,10 @@ const MAX_CHECKING: usize = 8 * 1024;
 
 /// Signatures being checked from which on the node counts as busy: one that keeps up has one or two.
 const BUSY: usize = 8;
+
+/// How late its timer has to be for the node to count as busy, or the machine that it shares. Where there is time it is
+/// late by one or two milliseconds.
+const LATE: Duration = Duration::from_millis(20);
 
 impl Engine {
     pub(super) fn submit(&mut self, now: Time, ticket: Ticket, tx: SignedTx) {
@@ -33,7 +39,7 @@ impl Engine {
         let Some(link) = self.peers.get_mut(&peer) else { return };
         let id = tx.short_id();
         self.locals.seen(&id);
-        let busy = self.checking >= BUSY;
+        let busy = self.checking >= BUSY || self.lag >= LATE;
         match self.gossip.received(now, peer, link, labels, &tx, busy) {
             gossip::Receipt::Duplicate => self.stats.duplicates += 1,
             gossip::Receipt::Invalid => self.blame(now, peer, Blame::InvalidItem),

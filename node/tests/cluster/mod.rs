@@ -335,6 +335,11 @@ impl Cluster {
         }
     }
 
+    /// Lets time pass that no node gets to use.
+    pub(crate) fn stall(&mut self, duration: Duration) {
+        self.now = self.now + duration;
+    }
+
     /// Runs until a condition holds; fails if it does not within a minute.
     #[track_caller]
     pub(crate) fn run_until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
