@@ -366,7 +366,7 @@ impl Engine {
         for _ in 0..bad {
             self.blame(now, peer, Blame::InvalidItem);
         }
-        for node in self.overlay.learn(now, records, &mut self.rng) {
+        for node in self.overlay.learn(now, records, asked, &mut self.rng) {
             self.reached(&node);
         }
         if probe && direction == Direction::Outgoing {

@@ -35,7 +35,7 @@ fn bootstraps_then_dials_what_it_learned() {
     assert_eq!(plan.dial, [Candidate { peer: None, addresses: vec![Address(vec![9].into())] }]);
     link(&mut peers, 1, Direction::Outgoing);
     overlay.connected(&node(1), Direction::Outgoing);
-    overlay.learn(Time::ZERO, (0..20).map(|i| record(i, 1)).collect(), &mut rng);
+    overlay.learn(Time::ZERO, (0..20).map(|i| record(i, 1)).collect(), true, &mut rng);
     let plan = overlay.timeout(Time::ZERO, &peers, |peer| *peer == node(5), &mut rng);
     assert_eq!(plan.dial.len(), 7);
     let dialled: Vec<_> = plan.dial.iter().filter_map(|candidate| candidate.peer).collect();
@@ -54,11 +54,27 @@ fn bootstraps_then_dials_what_it_learned() {
 }
 
 #[test]
+fn most_that_are_asked_were_told_of_by_whom_was_asked_before() {
+    let (mut overlay, mut rng) = overlay(8);
+    assert_eq!(overlay.draw(&mut rng), None);
+    let records = |nodes: std::ops::Range<u16>| nodes.map(|i| record(i, 1)).collect();
+    overlay.learn(Time::ZERO, records(1..1000), false, &mut rng);
+    overlay.learn(Time::ZERO, records(500..510), true, &mut rng);
+    overlay.learn(Time::ZERO, records(600..999), false, &mut rng);
+    let drawn: Vec<NodeId> = (0..1000).filter_map(|_| overlay.draw(&mut rng)).collect();
+    let told = drawn.iter().filter(|peer| (node(500)..node(510)).contains(peer)).count();
+    let members = drawn.iter().filter(|peer| overlay.view.holds(peer)).count();
+    assert!((700..800).contains(&told) && members > 200 && drawn.len() == 1000, "{told} and {members}");
+    overlay.learn(Time::ZERO, records(1..1000), true, &mut rng);
+    assert_eq!(overlay.told.len(), MAX_TOLD);
+}
+
+#[test]
 fn outgoing_links_lead_to_different_networks_if_they_can() {
     let (mut overlay, mut rng) = overlay(8);
     // 100 in one /16, and eight in others.
     let crowd = (1..=100).map(|i| PeerRecord { addresses: record(1, 1).addresses, ..record(i, 1) });
-    overlay.learn(Time::ZERO, crowd.chain((200..208).map(|i| record(i, 1))).collect(), &mut rng);
+    overlay.learn(Time::ZERO, crowd.chain((200..208).map(|i| record(i, 1))).collect(), true, &mut rng);
     let plan = overlay.timeout(Time::ZERO, &Peers::default(), |_| false, &mut rng);
     let dialled = plan.dial.iter().filter_map(|candidate| candidate.peer);
     assert!(dialled.filter(|peer| *peer <= node(100)).count() <= 1);
@@ -69,7 +85,7 @@ fn outgoing_links_lead_to_different_networks_if_they_can() {
 fn without_dials_it_looks_for_nobody() {
     let (mut overlay, mut rng) = overlay(0);
     let mut peers = Peers::default();
-    overlay.learn(Time::ZERO, (0..50).map(|i| record(i, 1)).collect(), &mut rng);
+    overlay.learn(Time::ZERO, (0..50).map(|i| record(i, 1)).collect(), true, &mut rng);
     for direction in [Direction::Incoming, Direction::Outgoing] {
         let late = Time::ZERO + Duration::from_secs(3600);
         assert_eq!(overlay.timeout(late, &peers, |_| false, &mut rng), Plan::default());

@@ -12,10 +12,7 @@
 //!
 //! In a testnet all nodes have the address 127.0.0.1, so that all networks tie and the key alone decides.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, VecDeque},
-};
+use std::{cmp::Reverse, collections::VecDeque};
 
 use rand::{Rng, seq::IndexedRandom};
 use starling_wire::NodeId;
@@ -37,9 +34,10 @@ type Rank = [u64; LEVELS];
 #[derive(Debug, Clone, Copy)]
 struct Holder {
     node: NodeId,
-    place: Place,
     rank: Rank,
     since: Time,
+    /// It ranks first of all that were ever heard of, not only of those that were remembered when the slot was filled anew.
+    of_all: bool,
 }
 
 /// The slots.
@@ -49,7 +47,8 @@ pub(super) struct View {
     /// The slot of seed s is `s % SLOTS`; seeds are `base` to `base + SLOTS - 1`.
     slots: [Option<Holder>; SLOTS],
     base: u64,
-    /// When slots last got better holders, as many times as there are slots in half of the view, the oldest first.
+    /// When slots whose holders were first of all last got better ones, as many times as there are slots in half of the
+    /// view, the oldest first. Others get better ones with nothing new in the network.
     changes: VecDeque<Time>,
 }
 
@@ -102,18 +101,26 @@ impl View {
         for seed in self.base..self.base + SLOTS as u64 {
             let slot = (seed % SLOTS as u64) as usize;
             if let Some(rank) = beats(&self.slots[slot], seed, &mut ranks) {
-                taken.push((slot, Holder { node: *node, place: *place, rank, since: now }));
+                let of_all = self.slots[slot].is_none_or(|holder| holder.of_all);
+                taken.push((slot, Holder { node: *node, rank, since: now, of_all }));
             }
         }
-        let changed = !taken.is_empty();
+        let first = !taken.is_empty();
         for (slot, holder) in taken {
             self.slots[slot] = Some(holder);
-            self.changes.push_back(now);
+            if holder.of_all {
+                self.changes.push_back(now);
+            }
             if self.changes.len() > SLOTS / 2 {
                 self.changes.pop_front();
             }
         }
-        changed
+        first
+    }
+
+    /// When somebody new last took a slot from whoever was first of all.
+    pub(super) fn changed_at(&self) -> Option<Time> {
+        self.changes.back().copied()
     }
 
     /// The last time before which nearly half of the view was another: who was drawn by then was drawn out of fewer.
@@ -123,52 +130,59 @@ impl View {
 
     /// Who is in the view, once each, the latest to enter it first.
     pub(super) fn newest(&self) -> Vec<NodeId> {
-        let mut entered: BTreeMap<&NodeId, Time> = BTreeMap::new();
-        for holder in self.slots.iter().flatten() {
-            let at = entered.entry(&holder.node).or_insert(holder.since);
-            *at = holder.since.max(*at);
-        }
-        let mut members: Vec<_> = entered.into_iter().collect();
-        members.sort_by_key(|(_, since)| Reverse(*since));
+        let mut members: Vec<_> =
+            self.slots.iter().flatten().map(|holder| (&holder.node, Reverse(holder.since))).collect();
+        members.sort_unstable();
+        members.dedup_by_key(|(node, _)| *node);
+        members.sort_by_key(|(_, since)| *since);
         members.into_iter().map(|(node, _)| *node).collect()
     }
 
-    /// Gives the slot whose turn it is a new seed, and those who rank first under it among the ones known. Who was in it
-    /// is a sample.
+    /// Gives the slot whose turn it is a new seed, and those who rank first under it among the ones known; `all` says
+    /// that those are all that were ever heard of. Who was in it is a sample.
     pub(super) fn renew<'a>(
         &mut self,
         now: Time,
         known: impl Iterator<Item = (&'a NodeId, &'a Place)>,
+        all: bool,
     ) -> Option<NodeId> {
         let slot = (self.base % SLOTS as u64) as usize;
         let seed = self.base + SLOTS as u64;
         self.base += 1;
         let sample = self.slots[slot].take().map(|holder| holder.node);
-        self.fill(now, slot, seed, known);
+        self.fill(now, slot, seed, known, all);
         sample
     }
 
-    /// A node is no more: others take its slots.
+    /// A node is no more: others take its slots, as in [`Self::renew`].
     pub(super) fn forget<'a>(
         &mut self,
         now: Time,
         node: &NodeId,
         known: impl Iterator<Item = (&'a NodeId, &'a Place)> + Clone,
+        all: bool,
     ) {
         for seed in self.base..self.base + SLOTS as u64 {
             let slot = (seed % SLOTS as u64) as usize;
             if self.slots[slot].as_ref().is_some_and(|holder| holder.node == *node) {
                 self.slots[slot] = None;
-                self.fill(now, slot, seed, known.clone());
+                self.fill(now, slot, seed, known.clone(), all);
             }
         }
     }
 
-    fn fill<'a>(&mut self, now: Time, slot: usize, seed: u64, known: impl Iterator<Item = (&'a NodeId, &'a Place)>) {
+    fn fill<'a>(
+        &mut self,
+        now: Time,
+        slot: usize,
+        seed: u64,
+        known: impl Iterator<Item = (&'a NodeId, &'a Place)>,
+        of_all: bool,
+    ) {
         let mut best = None;
         for (node, place) in known {
             if let Some(rank) = beats(&best, seed, &mut Ranks::new(self, node, place)) {
-                best = Some(Holder { node: *node, place: *place, rank, since: now });
+                best = Some(Holder { node: *node, rank, since: now, of_all });
             }
         }
         self.slots[slot] = best;
@@ -195,27 +209,23 @@ impl View {
     }
 }
 
-/// The rank of a node that takes a slot from its holder.
+/// The rank of a node that takes a slot from its holder. Equal networks have equal ranks, so none are compared by name.
 fn beats(holder: &Option<Holder>, seed: u64, ranks: &mut Ranks<'_>) -> Option<Rank> {
     if let Some(holder) = holder {
-        let level = (0..LEVELS).find(|level| match *level < NETWORKS {
-            true => holder.place.network(*level) != ranks.place.network(*level),
-            false => holder.node != *ranks.node,
-        })?;
-        if ranks.of(level, seed) >= holder.rank[level] {
+        let level = (0..LEVELS).find(|level| ranks.of(*level, seed) != holder.rank[*level])?;
+        if ranks.of(level, seed) > holder.rank[level] {
             return None;
         }
     }
-    let mut rank = [0; LEVELS];
-    for (level, rank) in rank.iter_mut().enumerate() {
-        *rank = ranks.of(level, seed);
-    }
-    Some(rank)
+    Some(std::array::from_fn(|level| ranks.of(level, seed)))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, time::Duration};
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        time::Duration,
+    };
 
     use super::{super::super::io::Address, *};
 
@@ -247,7 +257,7 @@ mod tests {
         assert!(forwards.nodes().eq(backwards.nodes()));
         let known: BTreeMap<NodeId, Place> = (0..500).map(|i| (node(i), ip(i))).collect();
         for slot in 0..2 * SLOTS as u64 {
-            forwards.renew(Time::ZERO, known.iter());
+            forwards.renew(Time::ZERO, known.iter(), true);
             assert_eq!(forwards.base, slot + 1);
         }
         let mut offered = View::new([1; 32]);
@@ -305,15 +315,35 @@ mod tests {
     }
 
     #[test]
+    fn what_was_forgotten_is_no_news() {
+        let known: BTreeMap<NodeId, Place> = (0..500).map(|i| (node(i), place(HERE))).collect();
+        let some = known.iter().take(100);
+        let later = Time::after(Duration::from_secs(1));
+        for all in [true, false] {
+            let mut view = View::new([6; 32]);
+            for slot in 0..SLOTS {
+                view.renew(Time::ZERO, some.clone(), all);
+                assert_eq!((view.base, view.changed_at()), (slot as u64 + 1, None));
+            }
+            let first = known.iter().filter(|(node, place)| view.offer(later, node, place)).count();
+            assert!(first > 50, "{first}");
+            assert_eq!(
+                (view.changed_at(), view.outdated_at()),
+                if all { (Some(later), Some(later)) } else { (None, None) }
+            );
+        }
+    }
+
+    #[test]
     fn samples_are_given_in_turn_and_who_is_gone_is_replaced() {
         let mut view = View::new([4; 32]);
         let known: BTreeMap<NodeId, Place> = (0..50).map(|i| (node(i), place(HERE))).collect();
         known.iter().for_each(|(node, place)| _ = view.offer(Time::ZERO, node, place));
         let before: Vec<NodeId> = view.nodes().copied().collect();
-        let samples: Vec<NodeId> = (0..SLOTS).filter_map(|_| view.renew(Time::ZERO, known.iter())).collect();
+        let samples: Vec<NodeId> = (0..SLOTS).filter_map(|_| view.renew(Time::ZERO, known.iter(), true)).collect();
         assert_eq!(samples, before);
         assert!(view.holds(&node(7)));
-        view.forget(Time::ZERO, &node(7), known.iter().filter(|(id, _)| **id != node(7)));
+        view.forget(Time::ZERO, &node(7), known.iter().filter(|(id, _)| **id != node(7)), true);
         assert!(!view.holds(&node(7)));
         assert_eq!(view.nodes().count(), SLOTS);
     }

@@ -31,6 +31,9 @@ use crate::{
 /// When churn and transactions begin, and when figures about samples, traffic and views do.
 pub(crate) const SETTLE: Duration = Duration::from_secs(30);
 
+/// What nodes send when they have settled is told of the end of a run.
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// Nodes come up over so much time, so that they do not all act at once.
 const ARRIVE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -106,6 +109,7 @@ mod tests {
         assert!(report.connected_after_s.unwrap() <= 30.0, "{report:?}");
         assert!(report.in_degree_spread <= 1.5, "{report:?}");
         assert!(report.samples_p.unwrap() > 0.001, "{report:?}");
+        assert!(report.bytes_last_minute_per_s.unwrap() < 2000.0, "a view that has settled costs little: {report:?}");
         assert_eq!(report.digest, run(&plan(100, 120)).unwrap().digest);
     }
 

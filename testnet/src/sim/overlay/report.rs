@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use starling_node::engine::Direction;
 
-use super::{Plan, SETTLE, world::World};
+use super::{MINUTE, Plan, SETTLE, world::World};
 use crate::{figures::rounded, map::Shape};
 
 /// How long a node must have stayed after a transaction entered for the pair to count, in microseconds.
@@ -40,6 +40,8 @@ pub(crate) struct Report {
     pub(crate) samples_p: Option<f64>,
     /// Bytes that a node sends in a second, after the first thirty.
     pub(crate) bytes_per_node_per_s: f64,
+    /// The same in the last minute; `null` if the run ends within a minute of the first thirty seconds.
+    pub(crate) bytes_last_minute_per_s: Option<f64>,
     /// Living nodes that were taken for dead.
     pub(crate) falsely_suspected: u64,
     /// Of the pairs of a transaction and a node that was there and stayed for ten seconds: those that came about;
@@ -71,6 +73,7 @@ impl Report {
         let shape = world.shape();
         let (honest, counted) = (world.honest().count(), (plan.duration.saturating_sub(SETTLE)).as_secs_f64().max(1.0));
         let sent: u64 = world.honest().map(|(_, node)| node.sent).sum();
+        let sent_last: u64 = world.honest().map(|(_, node)| node.sent_last).sum();
         let drawn: Vec<u64> = world.honest().map(|(_, node)| node.drawn).collect();
         let steady = plan.churn == 0.0 && drawn.iter().sum::<u64>() >= 5 * honest as u64;
         Self {
@@ -89,6 +92,8 @@ impl Report {
             samples: drawn.iter().sum(),
             samples_p: steady.then(|| rounded(uniformity(&drawn))),
             bytes_per_node_per_s: rounded(sent as f64 / honest.max(1) as f64 / counted),
+            bytes_last_minute_per_s: (plan.duration >= SETTLE + MINUTE)
+                .then(|| rounded(sent_last as f64 / honest.max(1) as f64 / MINUTE.as_secs_f64())),
             falsely_suspected: world.suspected_alive,
             delivery: delivery(world),
             attacked: attacked(plan, world),
@@ -112,7 +117,8 @@ impl Report {
         line("diameter", shape.diameter.to_string());
         line("clustering", format!("{:.4} (random {:.4})", shape.clustering, shape.clustering_random));
         line("samples", format!("{} (p = {})", self.samples, self.samples_p.map_or("-".into(), |p| p.to_string())));
-        line("bytes sent per node", format!("{}/s", self.bytes_per_node_per_s));
+        let last = self.bytes_last_minute_per_s.map(|bytes| format!(" ({bytes:.0}/s in the last minute)"));
+        line("bytes sent per node", format!("{:.0}/s{}", self.bytes_per_node_per_s, last.unwrap_or_default()));
         line("living taken for dead", self.falsely_suspected.to_string());
         if let Some(delivery) = self.delivery {
             line("delivered", format!("{:.4} %", delivery * 100.0));

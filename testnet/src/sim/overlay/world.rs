@@ -15,7 +15,7 @@ use starling_node::engine::{
 };
 use starling_wire::{GenesisId, Hello, Message, NodeId, PROTOCOL_VERSION, Unverified, Verified, verify};
 
-use super::{ARRIVE_WITHIN, Plan, SETTLE, attack};
+use super::{ARRIVE_WITHIN, MINUTE, Plan, SETTLE, attack};
 use crate::{
     map::{Place, Shape},
     sim::{event::mix, traffic::Catalog},
@@ -53,8 +53,9 @@ pub(super) struct Node {
     /// Its connections by the other end's number, with a number for each.
     connections: BTreeMap<u32, u64>,
     armed: u64,
-    /// Bytes sent since figures count.
+    /// Bytes sent since figures count, and in the last minute of the run.
     pub(super) sent: u64,
+    pub(super) sent_last: u64,
     /// Times it was drawn since figures count.
     pub(super) drawn: u64,
 }
@@ -202,6 +203,7 @@ impl<'a> World<'a> {
             connections: BTreeMap::new(),
             armed: u64::MAX,
             sent: 0,
+            sent_last: 0,
             drawn: 0,
         });
         if hostile {
@@ -442,7 +444,10 @@ impl<'a> World<'a> {
         let Some(connection) = self.nodes[from as usize].connections.get(&to).copied() else { return };
         let at = self.now + self.way(from, to);
         if self.counts() {
-            self.nodes[from as usize].sent += message.frame_len() as u64;
+            let is_last = self.now >= self.plan.duration.saturating_sub(MINUTE).as_micros() as u64;
+            let (node, bytes) = (&mut self.nodes[from as usize], message.frame_len() as u64);
+            node.sent += bytes;
+            node.sent_last += if is_last { bytes } else { 0 };
         }
         self.push(at, Happening::Message { from, to, connection, message });
     }
