@@ -10,7 +10,7 @@ use std::time::Duration;
 use cluster::{ACCOUNTS, Cluster, LATENCY, account_key, forged, genesis, long, producer_key, transfer};
 use proptest::prelude::*;
 use starling_mempool::{AccountView, Rejection};
-use starling_node::engine::{Direction, Event, Input, Link, ProducerConfig};
+use starling_node::engine::{Direction, Event, Input, Link};
 use starling_wire::{
     Block, BlockId, BoundedVec, DecodeError, GetBlocks, Goodbye, Hello, Message, NetworkId, NodeId, PROTOCOL_VERSION,
     SecretKey, ShortId, SignedTx, TxId, limits::MAX_IDS,
@@ -107,49 +107,6 @@ fn nothing_is_lost_when_nodes_crash_or_pushes_do_not_arrive() {
     let second = transfer(1, 0);
     cluster.submit(0, &second);
     cluster.run_until("the second reaches the living", |c| c.everywhere(&second.id()));
-}
-
-#[test]
-fn whoever_comes_late_gets_pool_and_chain() {
-    let mut cluster = Cluster::new(6, 3, 2, 4);
-    cluster.settle(3);
-    for nonce in 0..3 {
-        for account in 0..4 {
-            cluster.submit(nonce as usize, &transfer(account, nonce));
-        }
-        cluster.run(Duration::from_millis(1200));
-    }
-    cluster.run_until("blocks", |c| {
-        c.living().all(|i| c.engine(i).chain().height() >= 3 && c.engine(i).pool().is_empty())
-    });
-    // A queued transaction stays in the pools: its predecessor never comes.
-    let queued = transfer(5, 1);
-    cluster.submit(1, &queued);
-    cluster.run_until("the queued one", |c| c.everywhere(&queued.id()));
-    let late = cluster.add(3, None, 4);
-    let height = cluster.engine(0).chain().height();
-    cluster.run_until("the late one has all", |c| {
-        c.engine(late).chain().height() == height && c.engine(late).pool().contains(&queued.id())
-    });
-    let digest = cluster.engine(0).ledger().digest();
-    assert!(cluster.living().all(|i| cluster.engine(i).ledger().digest() == digest));
-    assert_eq!(cluster.balance(late, &starling_wire::AccountId([9; 32])), 12 * 5);
-    assert_eq!(cluster.engine(late).ledger().account(&account_key(0).account()).nonce, 3);
-}
-
-#[test]
-fn a_block_whose_transactions_are_unknown_is_completed_by_asking() {
-    let mut cluster = Cluster::new(2, 1, 0, 5);
-    // Node 1 hears of blocks, but of no transaction unless it asks for a block's.
-    cluster.filter = Box::new(|_, _, message| !matches!(message, Message::Push { .. } | Message::IHave(_)));
-    let producer = ProducerConfig { key: producer_key(0), interval: Duration::from_millis(100) };
-    let maker = cluster.add(2, Some(producer), 5);
-    cluster.settle(1);
-    cluster.run_until("the maker is linked", |c| c.degree(maker) >= 1);
-    for account in 0..10 {
-        cluster.submit(maker, &transfer(account, 0));
-    }
-    cluster.run_until("the block is applied everywhere", |c| c.living().all(|i| c.engine(i).chain().height() == 1));
 }
 
 #[test]

@@ -121,6 +121,13 @@ pub enum Input {
         /// Whether the queue is too long now.
         congested: bool,
     },
+    /// The answer to an [`Output::ReadBlock`].
+    BlockRead {
+        /// Who asked.
+        peer: NodeId,
+        /// Those that were asked for and found.
+        txs: Vec<SignedTx>,
+    },
     /// The answer to an [`Output::Verify`].
     Verified {
         /// Where the item came from, as given in the output.
@@ -191,6 +198,16 @@ pub enum Output {
     },
     /// Something should survive a restart.
     Store(Change),
+    /// A neighbour asks for transactions of a block that are stored, but no longer in memory: to be read and handed in as
+    /// [`Input::BlockRead`]. Whoever cannot, or is asked for too many, does nothing: the neighbour asks another.
+    ReadBlock {
+        /// Who asks.
+        peer: NodeId,
+        /// Of which block.
+        height: u64,
+        /// Of which of its transactions.
+        ids: Vec<TxId>,
+    },
     /// Something the outside may want to know.
     Event(Event),
 }

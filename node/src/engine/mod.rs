@@ -140,6 +140,13 @@ impl Engine {
         }
     }
 
+    /// Has a driver that keeps what [`Output::Store`] tells and answers [`Output::ReadBlock`]: transactions of older blocks
+    /// do not stay in memory.
+    pub fn storing(mut self) -> Self {
+        self.chain.set_stored();
+        self
+    }
+
     /// The network this node belongs to.
     pub fn genesis(&self) -> &Genesis {
         &self.genesis
@@ -218,6 +225,7 @@ impl Engine {
                 }
             }
             Input::Congestion { peer, congested } => self.congestion(peer, congested),
+            Input::BlockRead { peer, txs } => self.block_txs(peer, txs),
             Input::Verified { source, verdict } => self.verified(now, source, verdict),
             Input::LocalRecord(record) => self.overlay.set_own(record),
             Input::WallClock { unix_ms } => {

@@ -8,7 +8,7 @@ use libp2p::{
     identity::Keypair,
     swarm::{NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
 };
-use starling_wire::{Message, NodeId};
+use starling_wire::{Message, NodeId, SignedTx};
 use tokio::{
     sync::{broadcast, mpsc},
     time::{Instant, sleep_until},
@@ -41,6 +41,9 @@ const RENEW_RECORD: Duration = Duration::from_secs(3600);
 /// matter, and more than clocks that are kept right are adjusted by.
 const CLOCK_ERROR_MS: u64 = 500;
 
+/// Transactions of a stored block, and the neighbour who asked for them.
+type BlockRead = (NodeId, Vec<SignedTx>);
+
 /// All protocols of a node. Starling's own comes last, as it asks to.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
@@ -60,6 +63,8 @@ pub(super) struct Driver {
     pub(super) trace: Trace,
     pub(super) admissions: broadcast::Sender<Admission>,
     pub(super) store: Option<Store>,
+    /// Where what is read from it comes in, with the neighbour who asked for it.
+    pub(super) blocks_read: (mpsc::Sender<BlockRead>, mpsc::Receiver<BlockRead>),
     /// Who waits for the answer to a submission. Bounded by the commands accepted and the checks the engine allows.
     pub(super) submissions: HashMap<Ticket, Reply>,
     pub(super) next_ticket: u64,
@@ -88,6 +93,7 @@ impl Driver {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.swarm_events(event),
                 answers = self.verifier.next() => self.verified(answers),
+                Some((peer, txs)) = self.blocks_read.1.recv() => self.handle(Input::BlockRead { peer, txs }),
                 command = self.commands.recv(), if stop_at.is_none() => match command {
                     Some(Command::Shutdown) | None => {
                         stop_at = Some(Instant::now() + SHUTDOWN_TIMEOUT);
@@ -185,6 +191,13 @@ impl Driver {
                 self.handle(Input::Submit { ticket, tx });
             }
             Command::Query(query) => query(&self.engine, self.clock.now()),
+            Command::ReadTx { height, id, reply } => {
+                if let Some(store) = &self.store {
+                    // Whoever asked may have gone away.
+                    store
+                        .read_block(height, vec![id], move |txs| drop(txs.into_iter().next().map(|tx| reply.send(tx))));
+                }
+            }
             Command::AddPeer(address) => self.handle(Input::AddPeer(identity::to_address(&address))),
             Command::BanPeer(peer) => self.handle(Input::BanPeer(peer)),
             Command::Shutdown => {}
@@ -237,6 +250,11 @@ impl Driver {
                     if let Some(store) = &mut self.store {
                         store.record(change);
                     }
+                }
+                Output::ReadBlock { peer, height, ids } => {
+                    let (Some(store), read) = (&self.store, self.blocks_read.0.clone()) else { continue };
+                    // If there is no room the peer asks another.
+                    store.read_block(height, ids, move |txs| drop(read.try_send((peer, txs))));
                 }
                 Output::Event(event) => self.event(event),
             }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use libp2p::Multiaddr;
 use starling_mempool::{Place, Rejection};
-use starling_wire::{NodeId, SignedTx, VerifiedTx};
+use starling_wire::{NodeId, SignedTx, TxId, VerifiedTx};
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -55,6 +55,15 @@ pub enum Command<S> {
     },
     /// Answer a question about the state at this time.
     Query(Query<S>),
+    /// Read a transaction of a block that is stored.
+    ReadTx {
+        /// The block's height.
+        height: u64,
+        /// The transaction.
+        id: TxId,
+        /// Gets it; nothing if it cannot be read.
+        reply: oneshot::Sender<SignedTx>,
+    },
     /// Connect to an address.
     AddPeer(Multiaddr),
     /// Ban a peer for a time.
@@ -137,6 +146,13 @@ impl<S: 'static> NodeHandle<S> {
             let _gone = reply.send(question(state, now));
         })))?;
         answer.await.map_err(|_| Unavailable::Stopped)
+    }
+
+    /// A transaction of a block that is stored; nothing if it cannot be read.
+    pub async fn stored_tx(&self, height: u64, id: TxId) -> Result<Option<SignedTx>, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::ReadTx { height, id, reply })?;
+        Ok(answer.await.ok())
     }
 
     /// Connects to an address.

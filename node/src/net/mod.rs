@@ -31,7 +31,7 @@ use libp2p::{
 use starling_mempool::{Genesis, PoolConfig, TxRules};
 use starling_wire::SecretKey;
 use thiserror::Error;
-use tokio::task::JoinHandle;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use self::driver::{Behaviour, Driver};
 pub(crate) use self::identity::check_record;
@@ -50,6 +50,9 @@ use crate::{
     engine::{Engine, EngineConfig, GossipConfig, OverlayConfig, ProducerConfig},
     store::{self, Kept, Store, StoreConfig, StoreError},
 };
+
+/// Blocks read from the store for neighbours that wait to be sent; more are not.
+const MAX_BLOCKS_READ: usize = 16;
 
 /// How long a listener may take to come up.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -149,10 +152,12 @@ pub async fn start(
         unix_ms_at_start: clock.unix_start_ms(),
     };
     let mut engine = Engine::new(engine_config, id, random_seed()?).reporting(config.key);
-    let store = kept.map(|(store, kept)| {
+    let mut store = None;
+    if let Some((opened, kept)) = kept {
+        engine = engine.storing();
         restore(&mut engine, kept);
-        store
-    });
+        store = Some(opened);
+    }
     let (handle, commands) = NodeHandle::new(id, listeners, counters);
     let driver = Driver {
         swarm,
@@ -165,6 +170,7 @@ pub async fn start(
         trace,
         admissions: handle.admissions().clone(),
         store,
+        blocks_read: mpsc::channel(MAX_BLOCKS_READ),
         submissions: HashMap::new(),
         next_ticket: 0,
     };

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     engine::{Chain, Time},
-    net::{NodeHandle, node_id, peer_id},
+    net::{NodeHandle, Unavailable, node_id, peer_id},
 };
 
 /// Transactions in the answer to `txpool_content`: without a limit given, and at most. The longest fit into an answer
@@ -123,7 +123,14 @@ impl<S: State> ApiServer for Server<S> {
     }
 
     async fn tx_get(&self, id: TxId) -> RpcResult<TxView> {
-        let found = self.query(move |state, _| find_tx(state, &id)).await?;
+        let found = match self.query(move |state, _| find_tx(state, &id)).await? {
+            Some(Known::Stored(height)) => match self.handle.stored_tx(height, id).await.map_err(unavailable)? {
+                Some(tx) => Some(view(&tx, TxState::Included, Some(height))),
+                None => return Err(unavailable(Unavailable::Busy)),
+            },
+            Some(Known::InMemory(found)) => Some(found),
+            None => None,
+        };
         found.ok_or_else(|| {
             not_found(format!(
                 "no transaction {id} in the pool or in a recent block; it never came, was displaced, or is long included"
@@ -199,7 +206,7 @@ impl<S: State> ApiServer for Server<S> {
         let (found, head) = self
             .query_chain(move |_, chain| {
                 let block = if height == 0 { None } else { chain.block(height) };
-                (block.map(block_view), chain.height())
+                (block.map(|block| block_view(block)), chain.height())
             })
             .await?;
         found.ok_or_else(|| {
@@ -328,14 +335,24 @@ fn look_at(state: &impl State, now: Time, tx: &SignedTx) -> Found {
     Found::New(state.pool().check(now.since_start(), tx, height, state.ledger()))
 }
 
-fn find_tx(state: &impl State, id: &TxId) -> Option<TxView> {
+/// Where a transaction is that a node knows.
+enum Known {
+    InMemory(TxView),
+    /// In the block at this height.
+    Stored(u64),
+}
+
+fn find_tx(state: &impl State, id: &TxId) -> Option<Known> {
     let pool = state.pool();
     if let Some(tx) = pool.get(id) {
-        return Some(pooled_view(tx, pool.place(id)));
+        return Some(Known::InMemory(pooled_view(tx, pool.place(id))));
     }
     let chain = state.chain()?;
-    let (height, tx) = (chain.included_at(id)?, chain.transaction(id)?);
-    Some(view(tx, TxState::Included, Some(height)))
+    let height = chain.included_at(id)?;
+    Some(match chain.transaction(id) {
+        Some(tx) => Known::InMemory(view(tx, TxState::Included, Some(height))),
+        None => Known::Stored(height),
+    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use starling_mempool::{Place, PoolConfig, PoolStatus};
-use starling_wire::VerifiedTx;
+use starling_wire::{SignedBlock, SignedTx, VerifiedTx};
 
 use super::{
     api::{
@@ -12,7 +12,7 @@ use super::{
     state::Neighbour,
 };
 use crate::{
-    engine::{AppliedBlock, Direction, Estimate, Network, Proof, Spread, Time},
+    engine::{Direction, Estimate, Network, Proof, Spread, Time},
     net::peer_id,
 };
 
@@ -65,13 +65,13 @@ pub(super) fn pooled_view(tx: &VerifiedTx, place: Option<Place>) -> TxView {
     view(tx, place.map_or(TxState::Pending, TxState::from), None)
 }
 
-pub(super) fn view(tx: &VerifiedTx, state: TxState, height: Option<u64>) -> TxView {
+pub(super) fn view(tx: &SignedTx, state: TxState, height: Option<u64>) -> TxView {
     let transaction = tx.transaction().clone();
     TxView { id: tx.id(), state, height, bytes: tx.bytes().len() as u32, transaction }
 }
 
-pub(super) fn block_view(applied: &AppliedBlock) -> BlockView {
-    let (block, header) = (&applied.block, applied.block.header());
+pub(super) fn block_view(block: &SignedBlock) -> BlockView {
+    let header = block.header();
     BlockView {
         id: block.id(),
         height: header.height,

@@ -11,7 +11,7 @@ use redb::{
     Builder, Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
     TableError,
 };
-use starling_wire::GenesisId;
+use starling_wire::{GenesisId, SignedTx, TxId};
 
 use super::{
     MAX_PEERS, StoreError,
@@ -166,6 +166,18 @@ pub(super) fn commit(db: &Database, batch: &Batch) -> Result<(), redb::Error> {
         keep_latest(&mut peers)?;
     }
     Ok(tx.commit()?)
+}
+
+/// Transactions of a block, of those with these ids; none if the block is not there or cannot be read.
+pub(super) fn block_txs(db: &Database, height: u64, ids: &[TxId]) -> Result<Vec<SignedTx>, redb::Error> {
+    let blocks = match db.begin_read()?.open_table(BLOCKS) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        blocks => blocks?,
+    };
+    let decoded = blocks.get(height)?.and_then(|row| record::decode_block(row.value()));
+    let mut txs = decoded.map_or_else(Vec::new, |(_, txs)| txs);
+    txs.retain(|tx| ids.contains(&tx.id()));
+    Ok(txs)
 }
 
 /// Removes the peers that were reached longest ago, if there are too many.

@@ -30,12 +30,12 @@ use std::{
 
 use redb::Database;
 use starling_mempool::{Origin, PoolConfig};
-use starling_wire::{GenesisId, TxId};
+use starling_wire::{GenesisId, SignedTx, TxId};
 
 pub use self::error::StoreError;
 use self::{
     record::{StoredPeer, TxRecord},
-    writer::Inbox,
+    writer::{Inbox, Read},
 };
 use crate::engine::{Change, Dropped, Removal, Saved};
 
@@ -181,6 +181,12 @@ impl Store {
     /// the latter case, too, it may be written later.
     pub fn acknowledge(&self, waiter: impl FnOnce(bool) + Send + 'static) {
         self.inbox.wait(Box::new(waiter));
+    }
+
+    /// Reads transactions of a stored block, and calls back from another thread with those that are there; drops `reply` if
+    /// the block cannot be read, or too many others wait to be.
+    pub fn read_block(&self, height: u64, ids: Vec<TxId>, reply: impl FnOnce(Vec<SignedTx>) + Send + 'static) {
+        self.inbox.read(Read { height, ids, reply: Box::new(reply) });
     }
 }
 

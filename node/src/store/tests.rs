@@ -425,3 +425,27 @@ fn one_process_has_it() {
     let (result, path) = (file::open(&dir.path().join("none"), genesis().id()), dir.path().join("none"));
     assert!(matches!(result, Err(StoreError::Io { path: named, .. }) if named == path));
 }
+
+#[test]
+fn stored_blocks_are_read_while_others_are_written() {
+    let dir = TempDir::new().unwrap();
+    let (mut store, _) = open(&dir).unwrap();
+    let included = chain(&mut store);
+    assert!(flush(&store));
+    let read = |store: &Store, height, ids: &[TxId]| {
+        let (found, answer) = mpsc::channel();
+        store.read_block(height, ids.to_vec(), move |txs| found.send(txs).unwrap());
+        let txs = answer.recv_timeout(PATIENCE).unwrap();
+        txs.iter().map(|tx| tx.id()).collect::<Vec<_>>()
+    };
+    assert_eq!(read(&store, 1, &included), included[..2]);
+    assert_eq!(read(&store, 2, &included), included[2..]);
+    assert_eq!(read(&store, 1, &included[1..2]), included[1..2]);
+    assert_eq!(read(&store, 3, &included), []);
+    // What gathers meanwhile is not lost.
+    let other = tx(3, 0);
+    store.record(added(&other, Origin::Peer));
+    assert_eq!(read(&store, 1, &included), included[..2]);
+    drop(store);
+    assert_eq!(ids(&open(&dir).unwrap().1), [(other.id(), Origin::Peer)]);
+}

@@ -1,4 +1,4 @@
-//! The thread that writes: it takes what gathered, commits it, and tells those who wait.
+//! The thread that writes: it takes what gathered, commits it, and tells those who wait. It reads older blocks, too.
 //!
 //! While it writes, the next batch gathers: those who submit at the same time share a commit, and one who submits alone
 //! waits for nobody. What nobody waits for is written when it is [`LAG`] old or [`MAX_GATHERED`] bytes.
@@ -11,6 +11,7 @@ use std::{
 };
 
 use redb::Database;
+use starling_wire::{SignedTx, TxId};
 
 use super::batch::Batch;
 
@@ -24,8 +25,18 @@ const MAX_GATHERED: usize = 1 << 20;
 /// After a failure, how long until the next attempt. Whoever waits is told of a failure at most this late.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Blocks that wait to be read; of more than that nothing is read.
+const MAX_READS: usize = 64;
+
 /// Gets to know whether everything recorded before is on the disk.
 pub(super) type Waiter = Box<dyn FnOnce(bool) + Send>;
+
+/// Transactions of a stored block to be read, and who gets those that are found.
+pub(super) struct Read {
+    pub(super) height: u64,
+    pub(super) ids: Vec<TxId>,
+    pub(super) reply: Box<dyn FnOnce(Vec<SignedTx>) + Send>,
+}
 
 /// Opens the file anew after a failure.
 pub(super) type Reopen = Box<dyn FnMut() -> Result<Database, String> + Send>;
@@ -35,6 +46,7 @@ pub(super) type Reopen = Box<dyn FnMut() -> Result<Database, String> + Send>;
 struct Gathered {
     batch: Batch,
     waiting: Vec<Waiter>,
+    reads: Vec<Read>,
     /// When the first change came.
     since: Option<Instant>,
     /// Whether it should be written at once.
@@ -70,16 +82,28 @@ impl Inbox {
         self.changed.notify_one();
     }
 
+    /// Has a block read. Whoever asks for more than the writer can do gets no answer.
+    pub(super) fn read(&self, read: Read) {
+        let mut gathered = self.lock();
+        if gathered.reads.len() < MAX_READS {
+            gathered.reads.push(read);
+            self.changed.notify_one();
+        }
+    }
+
     /// Has the writer write the rest and end.
     pub(super) fn close(&self) {
         self.lock().closing = true;
         self.changed.notify_one();
     }
 
-    /// The next batch, once it is time to write it.
+    /// What is to be read, if there is something; else the next batch, once it is time to write it.
     fn take(&self, retry_at: Option<Instant>) -> Gathered {
         let mut gathered = self.lock();
         loop {
+            if !gathered.reads.is_empty() {
+                return Gathered { reads: mem::take(&mut gathered.reads), ..Gathered::default() };
+            }
             let due = match retry_at {
                 _ if gathered.closing => None,
                 Some(at) => Some(at),
@@ -114,7 +138,11 @@ pub(super) fn run(inbox: &Arc<Inbox>, db: Database, mut reopen: Reopen) {
     let mut todo = Batch::default();
     let mut retry_at = None;
     loop {
-        let Gathered { batch, waiting, closing, .. } = inbox.take(retry_at);
+        let Gathered { batch, waiting, closing, reads, .. } = inbox.take(retry_at);
+        if !reads.is_empty() {
+            reads.into_iter().for_each(|read| serve(db.as_ref(), read));
+            continue;
+        }
         todo.merge(batch);
         let result = if todo.is_empty() { Ok(()) } else { write(&mut db, &mut reopen, &todo) };
         let written = result.is_ok();
@@ -147,6 +175,15 @@ pub(super) fn run(inbox: &Arc<Inbox>, db: Database, mut reopen: Reopen) {
     }
     if let Some(Err(error)) = db.map(Database::close) {
         tracing::warn!(%error, "the store was not closed in order; the next start checks it");
+    }
+}
+
+fn serve(db: Option<&Database>, Read { height, ids, reply }: Read) {
+    let Some(db) = db else { return };
+    match catch_unwind(AssertUnwindSafe(|| super::file::block_txs(db, height, &ids))) {
+        Ok(Ok(txs)) => reply(txs),
+        Ok(Err(error)) => tracing::warn!(%error, height, "a stored block cannot be read"),
+        Err(_fault) => tracing::warn!(height, "a stored block cannot be read: a fault in the database"),
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Cluster {
     pub(crate) events: Vec<(Time, usize, Event)>,
     /// What each node should keep, in order.
     pub(crate) changes: Vec<(usize, Change)>,
+    /// Times that a node had a block read of those.
+    pub(crate) reads: usize,
     /// Messages sent: from, to, what.
     pub(crate) sent: Vec<(usize, usize, Message)>,
 }
@@ -131,6 +133,7 @@ impl Cluster {
             filter: Box::new(|_, _, _| true),
             events: Vec::new(),
             changes: Vec::new(),
+            reads: 0,
             sent: Vec::new(),
         }
     }
@@ -159,7 +162,7 @@ impl Cluster {
     }
 
     fn engine_of(&self, i: usize, config: EngineConfig, seed: [u8; 32]) -> Engine {
-        let engine = Engine::new(config, node_key(i).node(), seed);
+        let engine = Engine::new(config, node_key(i).node(), seed).storing();
         if self.reporting { engine.reporting(node_key(i)) } else { engine }
     }
 
@@ -282,6 +285,18 @@ impl Cluster {
                 }
             }
             Output::Block { .. } => {}
+            Output::ReadBlock { peer, height, ids } => {
+                let of = |(node, change): &(usize, Change)| match change {
+                    Change::Block { block, txs, .. } if *node == i && block.header().height == height => {
+                        Some(txs.clone())
+                    }
+                    _ => None,
+                };
+                let txs = self.changes.iter().find_map(of).into_iter().flatten();
+                let txs = txs.filter(|tx| ids.contains(&tx.id())).map(|tx| (*tx).clone()).collect();
+                self.reads += 1;
+                self.schedule(Duration::from_millis(1), i, Input::BlockRead { peer, txs });
+            }
             Output::Store(change) => self.changes.push((i, change)),
             Output::Verify { source, item } => {
                 let verdict = verify(item.clone()).map_err(|error| (item, error));

@@ -132,8 +132,8 @@ impl Driver {
                 question(&self.node, self.clock.now());
             }
             Command::AddPeer(address) => self.dial(address),
-            // RPC refuses it beforehand, and `run` takes the other.
-            Command::BanPeer(_) | Command::Shutdown => {}
+            // RPC does not ask for those, as there is no score and no chain, and `run` takes the last.
+            Command::BanPeer(_) | Command::ReadTx { .. } | Command::Shutdown => {}
         }
     }
 

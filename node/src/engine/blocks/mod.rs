@@ -21,12 +21,19 @@ use super::{
     time::Time,
 };
 
-/// Blocks kept with their transactions, for nodes that lag behind. Bounds memory together with [`MAX_RECENT_BYTES`]; a
-/// node that is further behind cannot catch up from this one.
+/// Blocks kept, for nodes that lag behind; one that is further behind cannot catch up from this one. Bounds memory, or the
+/// disk, together with [`MAX_RECENT_BYTES`].
 const MAX_RECENT: usize = 1024;
 
 /// Bytes of transactions kept for those blocks.
 const MAX_RECENT_BYTES: usize = 64 << 20;
+
+/// Of a chain that is stored as well, the blocks whose transactions are in memory: neighbours ask for those of the newest,
+/// and of others only when they come back, or come anew.
+const MAX_IN_MEMORY: usize = 64;
+
+/// Bytes of transactions of those.
+const MAX_IN_MEMORY_BYTES: usize = 4 << 20;
 
 /// How far ahead of the chain's head a block is kept until its predecessors come.
 const MAX_AHEAD: u64 = 32;
@@ -44,6 +51,14 @@ pub struct AppliedBlock {
     pub block: VerifiedBlock,
     /// Its transactions, in order.
     pub txs: Vec<VerifiedTx>,
+}
+
+/// A block that is kept. Its transactions are, too, but not necessarily in memory.
+#[derive(Debug)]
+struct Recent {
+    block: VerifiedBlock,
+    /// Of its transactions.
+    bytes: usize,
 }
 
 /// The next block of the chain, while some of its transactions are missing.
@@ -71,8 +86,12 @@ pub(super) enum Receipt {
 #[derive(Debug)]
 pub struct Chain {
     head: (u64, BlockId),
-    recent: VecDeque<AppliedBlock>,
+    recent: VecDeque<Recent>,
     recent_bytes: usize,
+    /// Transactions of the last of those: of all, unless somebody else keeps them.
+    in_memory: VecDeque<Vec<VerifiedTx>>,
+    in_memory_bytes: usize,
+    is_stored: bool,
     included: BTreeMap<TxId, u64>,
     /// The block at the next height whose signature is being checked.
     checking: Option<BlockId>,
@@ -94,6 +113,9 @@ impl Chain {
             head: (0, BlockId::ZERO),
             recent: VecDeque::new(),
             recent_bytes: 0,
+            in_memory: VecDeque::new(),
+            in_memory_bytes: 0,
+            is_stored: false,
             included: BTreeMap::new(),
             checking: None,
             pending: None,
@@ -103,6 +125,11 @@ impl Chain {
             highest: 0,
             syncing: None,
         }
+    }
+
+    /// The transactions of older blocks are stored as well: they do not stay in memory.
+    pub(super) fn set_stored(&mut self) {
+        self.is_stored = true;
     }
 
     /// Height of the last applied block, 0 for none.
@@ -121,8 +148,16 @@ impl Chain {
     }
 
     /// A block of the chain, if it is recent enough to be kept (the last 1,024, at most 64 MiB).
-    pub fn block(&self, height: u64) -> Option<&AppliedBlock> {
-        self.recent.get(usize::try_from(height.checked_sub(self.oldest())?).ok()?)
+    pub fn block(&self, height: u64) -> Option<&VerifiedBlock> {
+        let at = usize::try_from(height.checked_sub(self.oldest())?).ok()?;
+        self.recent.get(at).map(|recent| &recent.block)
+    }
+
+    /// The transactions of a block, in order, if they are in memory.
+    pub(super) fn txs(&self, height: u64) -> Option<&[VerifiedTx]> {
+        let first = self.head.0 + 1 - self.in_memory.len() as u64;
+        let at = usize::try_from(height.checked_sub(first)?).ok()?;
+        self.in_memory.get(at).map(Vec::as_slice)
     }
 
     /// The height of the recent block that includes a transaction.
@@ -130,9 +165,9 @@ impl Chain {
         self.included.get(id).copied()
     }
 
-    /// A transaction of a recent block.
+    /// A transaction of a recent block, if it is in memory.
     pub fn transaction(&self, id: &TxId) -> Option<&VerifiedTx> {
-        self.block(self.included_at(id)?)?.txs.iter().find(|tx| tx.id() == *id)
+        self.txs(self.included_at(id)?)?.iter().find(|tx| tx.id() == *id)
     }
 
     /// Whether the chain is complete as far as any neighbour tells, so that a next block may be made.
@@ -233,8 +268,8 @@ impl Chain {
         }
     }
 
-    /// Applies the next block if all of it is here.
-    pub(super) fn advance(&mut self, ledger: &mut Ledger) -> Option<Result<&AppliedBlock, (VerifiedBlock, String)>> {
+    /// Applies the next block if all of it is here, and gives its height.
+    pub(super) fn advance(&mut self, ledger: &mut Ledger) -> Option<Result<u64, (VerifiedBlock, String)>> {
         let mut pending = self.pending.take_if(|pending| pending.missing.is_empty())?;
         let block = pending.block;
         let txs: Vec<VerifiedTx> = block.tx_ids().iter().filter_map(|id| pending.found.remove(id)).collect();
@@ -248,24 +283,33 @@ impl Chain {
             return Some(Err((block, why)));
         }
         self.append(AppliedBlock { block, txs });
-        self.recent.back().map(Ok)
+        Some(Ok(self.head.0))
     }
 
     /// Goes on from a block that is applied.
-    pub(super) fn append(&mut self, applied: AppliedBlock) {
-        let AppliedBlock { block, txs } = &applied;
+    pub(super) fn append(&mut self, AppliedBlock { block, txs }: AppliedBlock) {
         self.head = (block.header().height, block.id());
         self.included.extend(block.tx_ids().iter().map(|id| (*id, self.head.0)));
-        self.recent_bytes += bytes(txs);
-        self.recent.push_back(applied);
+        let bytes = bytes(&txs);
+        self.recent_bytes += bytes;
+        self.recent.push_back(Recent { block, bytes });
+        self.in_memory_bytes += bytes;
+        self.in_memory.push_back(txs);
         while self.recent.len() > MAX_RECENT || (self.recent_bytes > MAX_RECENT_BYTES && self.recent.len() > 1) {
-            if let Some(old) = self.recent.pop_front() {
-                self.recent_bytes -= bytes(&old.txs);
-                for id in old.block.tx_ids() {
-                    self.included.remove(id);
-                }
+            let Some(old) = self.recent.pop_front() else { break };
+            self.recent_bytes -= old.bytes;
+            for id in old.block.tx_ids() {
+                self.included.remove(id);
             }
         }
+        while self.in_memory.len() > self.recent.len() || self.is_stored && self.is_too_much() {
+            let Some(old) = self.in_memory.pop_front() else { break };
+            self.in_memory_bytes -= self::bytes(&old);
+        }
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.in_memory.len() > MAX_IN_MEMORY || (self.in_memory_bytes > MAX_IN_MEMORY_BYTES && self.in_memory.len() > 1)
     }
 
     /// The next block, if it was kept until its predecessor came.

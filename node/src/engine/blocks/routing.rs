@@ -44,14 +44,13 @@ impl Engine {
     pub(in super::super) fn advance(&mut self, now: Time) {
         while let Some(result) = self.chain.advance(&mut self.ledger) {
             match result {
-                Ok(applied) => {
-                    let (header, id) = (applied.block.header(), applied.block.id());
-                    let event = Event::BlockApplied { id, height: header.height, txs: applied.txs.len() };
-                    let height = header.height;
-                    let included: BTreeSet<TxId> = applied.block.tx_ids().iter().copied().collect();
-                    let removed = self.pool.apply_block(height, &applied.txs, &self.ledger);
+                Ok(height) => {
+                    let (Some(block), Some(txs)) = (self.chain.block(height), self.chain.txs(height)) else { continue };
+                    let event = Event::BlockApplied { id: block.id(), height, txs: txs.len() };
+                    let included: BTreeSet<TxId> = block.tx_ids().iter().copied().collect();
+                    let removed = self.pool.apply_block(height, txs, &self.ledger);
                     self.stats.blocks += 1;
-                    self.stats.invalidated += removed.len().saturating_sub(applied.txs.len()) as u64;
+                    self.stats.invalidated += removed.len().saturating_sub(txs.len()) as u64;
                     self.store_block(height);
                     let invalidated = removed.into_iter().filter(|id| !included.contains(id)).collect();
                     self.store_removed(invalidated, Removal::Invalidated);
@@ -103,22 +102,40 @@ impl Engine {
     /// Blocks are asked for: those of them that are kept.
     pub(in super::super) fn blocks_wanted(&mut self, peer: NodeId, request: &GetBlocks) {
         for height in request.from..request.from.saturating_add(request.count.into()) {
-            let Some(applied) = self.chain.block(height) else { break };
-            let message = Message::Block((*applied.block).clone());
+            let Some(block) = self.chain.block(height) else { break };
+            let message = Message::Block((**block).clone());
             self.outputs.push_back(Output::Send { peer, message });
         }
     }
 
     /// Transactions of a block are asked for.
     pub(in super::super) fn block_txs_wanted(&mut self, peer: NodeId, ids: &[TxId]) {
-        let mut budget = MAX_ANSWER;
+        let mut found = Vec::new();
+        let mut stored: Option<(u64, Vec<TxId>)> = None;
         for id in ids {
             if let Some(tx) = self.chain.transaction(id).or_else(|| self.pool.get(id)) {
-                let Some(left) = budget.checked_sub(tx.bytes().len()) else { break };
-                budget = left;
-                let message = Message::BlockTx((**tx).clone());
-                self.outputs.push_back(Output::Send { peer, message });
+                found.push((**tx).clone());
+            } else if let Some(height) = self.chain.included_at(id) {
+                // One block is read for a request: it names transactions of one.
+                let (of, ids) = stored.get_or_insert_with(|| (height, Vec::new()));
+                if *of == height {
+                    ids.push(*id);
+                }
             }
+        }
+        self.block_txs(peer, found);
+        if let Some((height, ids)) = stored {
+            self.outputs.push_back(Output::ReadBlock { peer, height, ids });
+        }
+    }
+
+    /// Sends transactions of a block that were asked for, as many as one answer may have.
+    pub(in super::super) fn block_txs(&mut self, peer: NodeId, txs: Vec<SignedTx>) {
+        let mut budget = MAX_ANSWER;
+        for tx in txs {
+            let Some(left) = budget.checked_sub(tx.bytes().len()) else { break };
+            budget = left;
+            self.outputs.push_back(Output::Send { peer, message: Message::BlockTx(tx) });
         }
     }
 

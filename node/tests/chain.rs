@@ -1,0 +1,78 @@
+//! Chains of engines that are joined by imagined links.
+
+#![expect(clippy::unwrap_used, reason = "a failed test may panic")]
+
+#[allow(dead_code, reason = "shared with the other tests of the engine")]
+mod cluster;
+
+use std::time::Duration;
+
+use cluster::{Cluster, account_key, producer_key, transfer};
+use starling_mempool::AccountView;
+use starling_node::engine::ProducerConfig;
+use starling_wire::Message;
+
+#[test]
+fn whoever_comes_late_gets_pool_and_chain() {
+    let mut cluster = Cluster::new(6, 3, 2, 4);
+    cluster.settle(3);
+    for nonce in 0..3 {
+        for account in 0..4 {
+            cluster.submit(nonce as usize, &transfer(account, nonce));
+        }
+        cluster.run(Duration::from_millis(1200));
+    }
+    cluster.run_until("blocks", |c| {
+        c.living().all(|i| c.engine(i).chain().height() >= 3 && c.engine(i).pool().is_empty())
+    });
+    // A queued transaction stays in the pools: its predecessor never comes.
+    let queued = transfer(5, 1);
+    cluster.submit(1, &queued);
+    cluster.run_until("the queued one", |c| c.everywhere(&queued.id()));
+    let late = cluster.add(3, None, 4);
+    let height = cluster.engine(0).chain().height();
+    cluster.run_until("the late one has all", |c| {
+        c.engine(late).chain().height() == height && c.engine(late).pool().contains(&queued.id())
+    });
+    let digest = cluster.engine(0).ledger().digest();
+    assert!(cluster.living().all(|i| cluster.engine(i).ledger().digest() == digest));
+    assert_eq!(cluster.balance(late, &starling_wire::AccountId([9; 32])), 12 * 5);
+    assert_eq!(cluster.engine(late).ledger().account(&account_key(0).account()).nonce, 3);
+}
+
+#[test]
+fn a_block_whose_transactions_are_unknown_is_completed_by_asking() {
+    let mut cluster = Cluster::new(2, 1, 0, 5);
+    // Node 1 hears of blocks, but of no transaction unless it asks for a block's.
+    cluster.filter = Box::new(|_, _, message| !matches!(message, Message::Push { .. } | Message::IHave(_)));
+    let producer = ProducerConfig { key: producer_key(0), interval: Duration::from_millis(100) };
+    let maker = cluster.add(2, Some(producer), 5);
+    cluster.settle(1);
+    cluster.run_until("the maker is linked", |c| c.degree(maker) >= 1);
+    for account in 0..10 {
+        cluster.submit(maker, &transfer(account, 0));
+    }
+    cluster.run_until("the block is applied everywhere", |c| c.living().all(|i| c.engine(i).chain().height() == 1));
+}
+
+#[test]
+fn whoever_is_far_behind_is_sent_what_is_no_longer_in_memory() {
+    let mut cluster = Cluster::new(3, 2, 2, 6);
+    cluster.settle(1);
+    let txs: Vec<_> = (0..100).map(|nonce| transfer(nonce % 2, nonce / 2)).collect();
+    for (tx, height) in txs.iter().zip(1..) {
+        cluster.submit(0, tx);
+        cluster.run_until("a block", |c| c.living().all(|i| c.engine(i).chain().height() >= height));
+    }
+    let chain = cluster.engine(0).chain();
+    assert!((1..=100).all(|height| chain.block(height).is_some()));
+    assert_eq!(chain.included_at(&txs[0].id()), Some(1));
+    assert!(chain.transaction(&txs[0].id()).is_none(), "its block is old");
+    assert!(chain.transaction(&txs[99].id()).is_some());
+    assert_eq!(cluster.reads, 0);
+
+    let late = cluster.add(2, None, 6);
+    cluster.run_until("the late one has all", |c| c.engine(late).chain().height() == 100);
+    assert_eq!(cluster.engine(late).ledger().digest(), cluster.engine(0).ledger().digest());
+    assert!((20..60).contains(&cluster.reads), "once for each block that is not in memory: {}", cluster.reads);
+}
