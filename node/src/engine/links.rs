@@ -361,15 +361,15 @@ impl Engine {
         if !asked {
             link.next_peers = now + PEERS_GAP;
         }
-        let (probe, direction) = (link.probe, link.direction);
+        let probes = link.probe && link.direction == Direction::Outgoing;
         self.heard(now, peer, records.iter().map(|record| 4 + record.envelope.len()).sum());
         for _ in 0..bad {
             self.blame(now, peer, Blame::InvalidItem);
         }
-        for node in self.overlay.learn(now, records, asked, &mut self.rng) {
+        for node in self.overlay.learn(now, records, asked || probes, &mut self.rng) {
             self.reached(&node);
         }
-        if probe && direction == Direction::Outgoing {
+        if probes {
             self.close(peer, Some(Goodbye::TooManyPeers));
         }
     }

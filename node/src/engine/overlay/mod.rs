@@ -1,7 +1,7 @@
 //! Finding neighbours and keeping enough of the right ones.
 //!
-//! A node keeps a [`view`] of the network, a random sample that nobody can fill, and exchanges parts of it with random
-//! members of it: over the link if they are neighbours, else it probes them. It dials samples out of the view until it has
+//! A node keeps a [`view`] of the network, a random sample that nobody can fill, and exchanges parts of it with others that
+//! it finds by random walks: over the link if they are neighbours, else it probes them. It dials samples out of the view until it has
 //! opened as many links as it should, replaces one of little use now and then ([`links`]), and those drawn when the view was
 //! another, remembers who could not be reached ([`book`]), and tries those again that were neighbours ([`lost`]). [`seek`]
 //! says whom to dial, [`rhythm`] when the rest is done.
@@ -54,7 +54,7 @@ const NOTED: u32 = 8;
 /// In a network of so few nodes one link is as good as another.
 const FEW: usize = 32;
 
-/// Draws out of the view until one is found with whom peers can be exchanged now.
+/// Draws until one is found with whom peers can be exchanged now.
 const DRAWS: usize = 16;
 
 /// Nodes last told of that are kept to be asked next.

@@ -66,7 +66,7 @@ impl Rhythm {
         }
     }
 
-    /// The view has changed, or the last link is lost: there is more to hear of.
+    /// The view has changed by news, or the last link is lost: there is more to hear of.
     pub(super) fn be_eager(&mut self, now: Time) {
         self.gap = EAGER;
         self.exchange = self.exchange.min(now + EAGER);

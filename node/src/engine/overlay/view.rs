@@ -37,6 +37,7 @@ struct Holder {
     rank: Rank,
     since: Time,
     /// It ranks first of all that were ever heard of, not only of those that were remembered when the slot was filled anew.
+    /// Where more are heard of than are remembered this is so until the slot gets its second seed, 21 minutes at most.
     of_all: bool,
 }
 
