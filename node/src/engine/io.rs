@@ -199,7 +199,7 @@ pub enum Output {
     /// Something should survive a restart.
     Store(Change),
     /// A neighbour asks for transactions of a block that are stored, but no longer in memory: to be read and handed in as
-    /// [`Input::BlockRead`]. Whoever cannot, or is asked for too many, does nothing: the neighbour asks another.
+    /// [`Input::BlockRead`], even if nothing is found.
     ReadBlock {
         /// Who asks.
         peer: NodeId,
@@ -207,6 +207,8 @@ pub enum Output {
         height: u64,
         /// Of which of its transactions.
         ids: Vec<TxId>,
+        /// Bytes of transactions to be handed in, at most.
+        max_bytes: usize,
     },
     /// Something the outside may want to know.
     Event(Event),

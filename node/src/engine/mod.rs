@@ -225,7 +225,7 @@ impl Engine {
                 }
             }
             Input::Congestion { peer, congested } => self.congestion(peer, congested),
-            Input::BlockRead { peer, txs } => self.block_txs(peer, txs),
+            Input::BlockRead { peer, txs } => self.block_read(now, peer, txs),
             Input::Verified { source, verdict } => self.verified(now, source, verdict),
             Input::LocalRecord(record) => self.overlay.set_own(record),
             Input::WallClock { unix_ms } => {
@@ -358,7 +358,7 @@ impl Engine {
             Message::Peers(_) => debug_assert!(false, "the driver hands these over as PeerRecords"),
             Message::Block(block) => self.block(now, Some(peer), block),
             Message::GetBlocks(request) => self.blocks_wanted(peer, &request),
-            Message::GetBlockTxs(ids) => self.block_txs_wanted(peer, &ids),
+            Message::GetBlockTxs(ids) => self.block_txs_wanted(now, peer, &ids),
             Message::BlockTx(tx) => self.block_tx(now, peer, tx),
             Message::ReportDigest(_) | Message::ReportList(_) | Message::GetReports(_) | Message::Reports(_) => {
                 self.report_message(now, peer, &message);

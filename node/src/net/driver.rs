@@ -194,8 +194,7 @@ impl Driver {
             Command::ReadTx { height, id, reply } => {
                 if let Some(store) = &self.store {
                     // Whoever asked may have gone away.
-                    store
-                        .read_block(height, vec![id], move |txs| drop(txs.into_iter().next().map(|tx| reply.send(tx))));
+                    store.read_block(height, vec![id], usize::MAX, move |txs| drop(reply.send(txs.into_iter().next())));
                 }
             }
             Command::AddPeer(address) => self.handle(Input::AddPeer(identity::to_address(&address))),
@@ -251,10 +250,10 @@ impl Driver {
                         store.record(change);
                     }
                 }
-                Output::ReadBlock { peer, height, ids } => {
+                Output::ReadBlock { peer, height, ids, max_bytes } => {
                     let (Some(store), read) = (&self.store, self.blocks_read.0.clone()) else { continue };
-                    // If there is no room the peer asks another.
-                    store.read_block(height, ids, move |txs| drop(read.try_send((peer, txs))));
+                    // There is room for all that the engine asks for; when the node stops nobody waits any more.
+                    store.read_block(height, ids, max_bytes, move |txs| drop(read.try_send((peer, txs))));
                 }
                 Output::Event(event) => self.event(event),
             }

@@ -61,8 +61,8 @@ pub enum Command<S> {
         height: u64,
         /// The transaction.
         id: TxId,
-        /// Gets it; nothing if it cannot be read.
-        reply: oneshot::Sender<SignedTx>,
+        /// Gets it, if it can be read; is dropped if too many others wait.
+        reply: oneshot::Sender<Option<SignedTx>>,
     },
     /// Connect to an address.
     AddPeer(Multiaddr),
@@ -148,11 +148,11 @@ impl<S: 'static> NodeHandle<S> {
         answer.await.map_err(|_| Unavailable::Stopped)
     }
 
-    /// A transaction of a block that is stored; nothing if it cannot be read.
+    /// A transaction of a block that is stored, if it can be read; if not, and it should be, the node's log says why.
     pub async fn stored_tx(&self, height: u64, id: TxId) -> Result<Option<SignedTx>, Unavailable> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::ReadTx { height, id, reply })?;
-        Ok(answer.await.ok())
+        answer.await.map_err(|_| Unavailable::Busy)
     }
 
     /// Connects to an address.

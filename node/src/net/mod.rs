@@ -51,8 +51,8 @@ use crate::{
     store::{self, Kept, Store, StoreConfig, StoreError},
 };
 
-/// Blocks read from the store for neighbours that wait to be sent; more are not.
-const MAX_BLOCKS_READ: usize = 16;
+/// Answers from the store to neighbours that wait to be sent. The engine has four reads under way for each of 64.
+const MAX_BLOCKS_READ: usize = 256;
 
 /// How long a listener may take to come up.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);

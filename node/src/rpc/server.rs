@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     engine::{Chain, Time},
-    net::{NodeHandle, Unavailable, node_id, peer_id},
+    net::{NodeHandle, node_id, peer_id},
 };
 
 /// Transactions in the answer to `txpool_content`: without a limit given, and at most. The longest fit into an answer
@@ -124,10 +124,10 @@ impl<S: State> ApiServer for Server<S> {
 
     async fn tx_get(&self, id: TxId) -> RpcResult<TxView> {
         let found = match self.query(move |state, _| find_tx(state, &id)).await? {
-            Some(Known::Stored(height)) => match self.handle.stored_tx(height, id).await.map_err(unavailable)? {
-                Some(tx) => Some(view(&tx, TxState::Included, Some(height))),
-                None => return Err(unavailable(Unavailable::Busy)),
-            },
+            Some(Known::Stored(height)) => {
+                let tx = self.handle.stored_tx(height, id).await.map_err(unavailable)?;
+                tx.map(|tx| view(&tx, TxState::Included, Some(height)))
+            }
             Some(Known::InMemory(found)) => Some(found),
             None => None,
         };

@@ -1,4 +1,4 @@
-//! The file: its tables, making and opening it, and writing a batch.
+//! The file: its tables, making and opening it, writing a batch and reading a block.
 
 use std::{
     fs::{self, File},
@@ -11,7 +11,7 @@ use redb::{
     Builder, Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
     TableError,
 };
-use starling_wire::{GenesisId, SignedTx, TxId};
+use starling_wire::{GenesisId, SignedTx};
 
 use super::{
     MAX_PEERS, StoreError,
@@ -25,7 +25,7 @@ const FORMAT: u64 = 1;
 /// What every file of the database begins with.
 const MAGIC: &[u8] = b"redb";
 
-/// Memory for pages, in bytes. Everything is read once and written once, so little of it is needed twice.
+/// Memory for pages, in bytes. Nearly everything is read once and written once, so little of it is needed twice.
 const CACHE: usize = 4 << 20;
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
@@ -168,16 +168,14 @@ pub(super) fn commit(db: &Database, batch: &Batch) -> Result<(), redb::Error> {
     Ok(tx.commit()?)
 }
 
-/// Transactions of a block, of those with these ids; none if the block is not there or cannot be read.
-pub(super) fn block_txs(db: &Database, height: u64, ids: &[TxId]) -> Result<Vec<SignedTx>, redb::Error> {
+/// The transactions of a block; none if it is not there.
+pub(super) fn block_txs(db: &Database, height: u64) -> Result<Vec<SignedTx>, redb::Error> {
     let blocks = match db.begin_read()?.open_table(BLOCKS) {
         Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
         blocks => blocks?,
     };
     let decoded = blocks.get(height)?.and_then(|row| record::decode_block(row.value()));
-    let mut txs = decoded.map_or_else(Vec::new, |(_, txs)| txs);
-    txs.retain(|tx| ids.contains(&tx.id()));
-    Ok(txs)
+    Ok(decoded.map_or_else(Vec::new, |(_, txs)| txs))
 }
 
 /// Removes the peers that were reached longest ago, if there are too many.

@@ -183,10 +183,16 @@ impl Store {
         self.inbox.wait(Box::new(waiter));
     }
 
-    /// Reads transactions of a stored block, and calls back from another thread with those that are there; drops `reply` if
-    /// the block cannot be read, or too many others wait to be.
-    pub fn read_block(&self, height: u64, ids: Vec<TxId>, reply: impl FnOnce(Vec<SignedTx>) + Send + 'static) {
-        self.inbox.read(Read { height, ids, reply: Box::new(reply) });
+    /// Reads transactions of a stored block, the first of those with these ids, up to so many bytes; calls back from another
+    /// thread with those that are there. Drops `reply` if too many others wait.
+    pub fn read_block(
+        &self,
+        height: u64,
+        ids: Vec<TxId>,
+        max_bytes: usize,
+        reply: impl FnOnce(Vec<SignedTx>) + Send + 'static,
+    ) {
+        self.inbox.read(Read { height, ids, max_bytes, reply: Box::new(reply) });
     }
 }
 

@@ -432,14 +432,16 @@ fn stored_blocks_are_read_while_others_are_written() {
     let (mut store, _) = open(&dir).unwrap();
     let included = chain(&mut store);
     assert!(flush(&store));
-    let read = |store: &Store, height, ids: &[TxId]| {
+    let read_some = |store: &Store, height, ids: &[TxId], max_bytes| {
         let (found, answer) = mpsc::channel();
-        store.read_block(height, ids.to_vec(), move |txs| found.send(txs).unwrap());
+        store.read_block(height, ids.to_vec(), max_bytes, move |txs| found.send(txs).unwrap());
         let txs = answer.recv_timeout(PATIENCE).unwrap();
         txs.iter().map(|tx| tx.id()).collect::<Vec<_>>()
     };
+    let read = |store: &Store, height, ids: &[TxId]| read_some(store, height, ids, usize::MAX);
     assert_eq!(read(&store, 1, &included), included[..2]);
     assert_eq!(read(&store, 2, &included), included[2..]);
+    assert_eq!(read_some(&store, 1, &included, tx(0, 0).bytes().len()), included[..1]);
     assert_eq!(read(&store, 1, &included[1..2]), included[1..2]);
     assert_eq!(read(&store, 3, &included), []);
     // What gathers meanwhile is not lost.

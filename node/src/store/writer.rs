@@ -4,6 +4,7 @@
 //! waits for nobody. What nobody waits for is written when it is [`LAG`] old or [`MAX_GATHERED`] bytes.
 
 use std::{
+    collections::HashSet,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -25,8 +26,8 @@ const MAX_GATHERED: usize = 1 << 20;
 /// After a failure, how long until the next attempt. Whoever waits is told of a failure at most this late.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Blocks that wait to be read; of more than that nothing is read.
-const MAX_READS: usize = 64;
+/// Blocks that wait to be read; of more than that nothing is read. Those of neighbours the engine bounds by half of it.
+const MAX_READS: usize = 512;
 
 /// Gets to know whether everything recorded before is on the disk.
 pub(super) type Waiter = Box<dyn FnOnce(bool) + Send>;
@@ -35,6 +36,7 @@ pub(super) type Waiter = Box<dyn FnOnce(bool) + Send>;
 pub(super) struct Read {
     pub(super) height: u64,
     pub(super) ids: Vec<TxId>,
+    pub(super) max_bytes: usize,
     pub(super) reply: Box<dyn FnOnce(Vec<SignedTx>) + Send>,
 }
 
@@ -97,32 +99,28 @@ impl Inbox {
         self.changed.notify_one();
     }
 
-    /// What is to be read, if there is something; else the next batch, once it is time to write it.
-    fn take(&self, retry_at: Option<Instant>) -> Gathered {
+    /// The next batch, once it is time to write it, and until then what is to be read. Whether it is time to write, too.
+    fn take(&self, retry_at: Option<Instant>) -> (bool, Gathered) {
         let mut gathered = self.lock();
         loop {
-            if !gathered.reads.is_empty() {
-                return Gathered { reads: mem::take(&mut gathered.reads), ..Gathered::default() };
-            }
-            let due = match retry_at {
-                _ if gathered.closing => None,
-                Some(at) => Some(at),
-                None if gathered.urgent => None,
-                None => match gathered.since {
-                    Some(since) => Some(since + LAG),
-                    None => {
-                        gathered = self.changed.wait(gathered).unwrap_or_else(PoisonError::into_inner);
-                        continue;
-                    }
-                },
+            let wait = match (retry_at, gathered.since) {
+                _ if gathered.closing => Some(Duration::ZERO),
+                (Some(at), _) => Some(at.saturating_duration_since(Instant::now())),
+                (None, _) if gathered.urgent => Some(Duration::ZERO),
+                (None, Some(since)) => Some((since + LAG).saturating_duration_since(Instant::now())),
+                (None, None) => None,
             };
-            let Some(left) = due.map(|due| due.saturating_duration_since(Instant::now())).filter(|d| !d.is_zero())
-            else {
+            if wait == Some(Duration::ZERO) {
                 let closing = gathered.closing;
-                return mem::replace(&mut gathered, Gathered { closing, ..Gathered::default() });
+                return (true, mem::replace(&mut gathered, Gathered { closing, ..Gathered::default() }));
+            }
+            if !gathered.reads.is_empty() {
+                return (false, Gathered { reads: mem::take(&mut gathered.reads), ..Gathered::default() });
+            }
+            gathered = match wait {
+                None => self.changed.wait(gathered).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => self.changed.wait_timeout(gathered, left).unwrap_or_else(PoisonError::into_inner).0,
             };
-            let (woken, _) = self.changed.wait_timeout(gathered, left).unwrap_or_else(PoisonError::into_inner);
-            gathered = woken;
         }
     }
 
@@ -138,9 +136,9 @@ pub(super) fn run(inbox: &Arc<Inbox>, db: Database, mut reopen: Reopen) {
     let mut todo = Batch::default();
     let mut retry_at = None;
     loop {
-        let Gathered { batch, waiting, closing, reads, .. } = inbox.take(retry_at);
-        if !reads.is_empty() {
-            reads.into_iter().for_each(|read| serve(db.as_ref(), read));
+        let (is_due, Gathered { batch, waiting, closing, reads, .. }) = inbox.take(retry_at);
+        if !is_due {
+            reads.into_iter().for_each(|read| serve(db.as_ref(), &todo, read));
             continue;
         }
         todo.merge(batch);
@@ -169,6 +167,7 @@ pub(super) fn run(inbox: &Arc<Inbox>, db: Database, mut reopen: Reopen) {
         for waiter in waiting {
             waiter(written);
         }
+        reads.into_iter().for_each(|read| serve(db.as_ref(), &todo, read));
         if closing {
             break;
         }
@@ -178,13 +177,31 @@ pub(super) fn run(inbox: &Arc<Inbox>, db: Database, mut reopen: Reopen) {
     }
 }
 
-fn serve(db: Option<&Database>, Read { height, ids, reply }: Read) {
-    let Some(db) = db else { return };
-    match catch_unwind(AssertUnwindSafe(|| super::file::block_txs(db, height, &ids))) {
-        Ok(Ok(txs)) => reply(txs),
-        Ok(Err(error)) => tracing::warn!(%error, height, "a stored block cannot be read"),
-        Err(_fault) => tracing::warn!(height, "a stored block cannot be read: a fault in the database"),
-    }
+/// Reads a block from what could not be written yet, or else from the file.
+fn serve(db: Option<&Database>, todo: &Batch, Read { height, ids, max_bytes, reply }: Read) {
+    let wanted: HashSet<TxId> = ids.into_iter().collect();
+    let txs: Vec<SignedTx> = match (todo.blocks.get(&height), db) {
+        (Some((_, txs)), _) => txs.iter().map(|tx| (**tx).clone()).collect(),
+        (None, Some(db)) => match catch_unwind(AssertUnwindSafe(|| super::file::block_txs(db, height))) {
+            Ok(Ok(txs)) => txs,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, height, "a stored block cannot be read");
+                Vec::new()
+            }
+            Err(_fault) => {
+                tracing::warn!(height, "a stored block cannot be read: a fault in the database");
+                Vec::new()
+            }
+        },
+        (None, None) => Vec::new(),
+    };
+    let mut left = max_bytes;
+    let within = |tx: &SignedTx| {
+        let rest = left.checked_sub(tx.bytes().len());
+        left = rest.unwrap_or_default();
+        rest.is_some()
+    };
+    reply(txs.into_iter().filter(|tx| wanted.contains(&tx.id())).take_while(within).collect());
 }
 
 fn write(db: &mut Option<Database>, reopen: &mut Reopen, batch: &Batch) -> Result<(), String> {

@@ -285,7 +285,7 @@ impl Cluster {
                 }
             }
             Output::Block { .. } => {}
-            Output::ReadBlock { peer, height, ids } => {
+            Output::ReadBlock { peer, height, ids, .. } => {
                 let of = |(node, change): &(usize, Change)| match change {
                     Change::Block { block, txs, .. } if *node == i && block.header().height == height => {
                         Some(txs.clone())

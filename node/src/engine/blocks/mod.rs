@@ -13,7 +13,10 @@ use std::{
 
 use lru::LruCache;
 use starling_mempool::{Genesis, Ledger};
-use starling_wire::{BlockId, BoundedVec, GetBlocks, Message, NodeId, SignedBlock, TxId, VerifiedBlock, VerifiedTx};
+use starling_wire::{
+    BlockId, BoundedVec, GetBlocks, Message, NodeId, SignedBlock, TxId, VerifiedBlock, VerifiedTx,
+    limits::{MAX_BLOCK_TXS, MAX_IDS},
+};
 
 use super::{
     io::Output,
@@ -37,6 +40,9 @@ const MAX_IN_MEMORY_BYTES: usize = 4 << 20;
 
 /// How far ahead of the chain's head a block is kept until its predecessors come.
 const MAX_AHEAD: u64 = 32;
+
+/// Reads of stored blocks under way for one neighbour. It asks for the longest block's transactions in as many parts.
+const MAX_READS: usize = MAX_BLOCK_TXS.div_ceil(MAX_IDS);
 
 /// Refused blocks remembered, so that copies of them are not looked at again.
 const MAX_REFUSED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
@@ -92,6 +98,8 @@ pub struct Chain {
     in_memory: VecDeque<Vec<VerifiedTx>>,
     in_memory_bytes: usize,
     is_stored: bool,
+    /// Neighbours for whom blocks are being read, and since when, the longest first.
+    reads: Vec<(NodeId, Time)>,
     included: BTreeMap<TxId, u64>,
     /// The block at the next height whose signature is being checked.
     checking: Option<BlockId>,
@@ -116,6 +124,7 @@ impl Chain {
             in_memory: VecDeque::new(),
             in_memory_bytes: 0,
             is_stored: false,
+            reads: Vec::new(),
             included: BTreeMap::new(),
             checking: None,
             pending: None,
@@ -187,7 +196,24 @@ impl Chain {
         self.heights.get(peer).is_some_and(|known| *known >= height)
     }
 
+    /// Whether a block may be read for a neighbour, and if so, notes that it is.
+    pub(super) fn may_read(&mut self, now: Time, peer: NodeId) -> bool {
+        let may = self.reads.iter().filter(|(other, _)| *other == peer).count() < MAX_READS;
+        if may {
+            self.reads.push((peer, now));
+        }
+        may
+    }
+
+    /// A block was read. Says whether the neighbour still waits for it: one that has asked others meanwhile takes a late
+    /// answer for a waste.
+    pub(super) fn was_read_in_time(&mut self, now: Time, peer: &NodeId) -> bool {
+        let Some(at) = self.reads.iter().position(|(other, _)| other == peer) else { return false };
+        now - self.reads.remove(at).1 <= PATIENCE
+    }
+
     pub(super) fn link_lost(&mut self, peer: &NodeId) {
+        self.reads.retain(|(other, _)| other != peer);
         self.heights.remove(peer);
         self.highest = self.heights.values().copied().max().unwrap_or_default();
         if self.syncing.is_some_and(|(asked, _)| asked == *peer) {
@@ -385,4 +411,23 @@ fn other_than<'a>(
     };
     // Going round in the order of ids: the first above the last asked, else the first.
     able().find(|(peer, _)| last.is_none_or(|last| *peer > last)).or_else(|| able().next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_neighbour_has_so_many_blocks_read_at_once_and_none_late() {
+        let (mut chain, now) = (Chain::new(), Time::ZERO);
+        let [one, other] = [NodeId([1; 32]), NodeId([2; 32])];
+        assert_eq!((0..9).filter(|_| chain.may_read(now, one)).count(), 4, "parts of the longest block");
+        assert!(chain.may_read(now + PATIENCE, other), "others are not held up");
+        assert!(chain.was_read_in_time(now + PATIENCE, &one));
+        let late = now + PATIENCE + Duration::from_millis(1);
+        assert!(!chain.was_read_in_time(late, &one) && chain.was_read_in_time(late, &other));
+        assert!(chain.may_read(late, one));
+        chain.link_lost(&one);
+        assert!(!chain.was_read_in_time(late, &one), "it is not there any more");
+    }
 }

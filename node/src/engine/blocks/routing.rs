@@ -109,33 +109,35 @@ impl Engine {
     }
 
     /// Transactions of a block are asked for.
-    pub(in super::super) fn block_txs_wanted(&mut self, peer: NodeId, ids: &[TxId]) {
-        let mut found = Vec::new();
+    pub(in super::super) fn block_txs_wanted(&mut self, now: Time, peer: NodeId, ids: &[TxId]) {
+        let mut budget = MAX_ANSWER;
         let mut stored: Option<(u64, Vec<TxId>)> = None;
         for id in ids {
             if let Some(tx) = self.chain.transaction(id).or_else(|| self.pool.get(id)) {
-                found.push((**tx).clone());
+                let Some(left) = budget.checked_sub(tx.bytes().len()) else { break };
+                budget = left;
+                let message = Message::BlockTx((**tx).clone());
+                self.outputs.push_back(Output::Send { peer, message });
             } else if let Some(height) = self.chain.included_at(id) {
-                // One block is read for a request: it names transactions of one.
+                // A request names transactions of one block, so one is read.
                 let (of, ids) = stored.get_or_insert_with(|| (height, Vec::new()));
                 if *of == height {
                     ids.push(*id);
                 }
             }
         }
-        self.block_txs(peer, found);
-        if let Some((height, ids)) = stored {
-            self.outputs.push_back(Output::ReadBlock { peer, height, ids });
+        if let Some((height, ids)) = stored
+            && self.chain.may_read(now, peer)
+        {
+            self.outputs.push_back(Output::ReadBlock { peer, height, ids, max_bytes: budget });
         }
     }
 
-    /// Sends transactions of a block that were asked for, as many as one answer may have.
-    pub(in super::super) fn block_txs(&mut self, peer: NodeId, txs: Vec<SignedTx>) {
-        let mut budget = MAX_ANSWER;
-        for tx in txs {
-            let Some(left) = budget.checked_sub(tx.bytes().len()) else { break };
-            budget = left;
-            self.outputs.push_back(Output::Send { peer, message: Message::BlockTx(tx) });
+    /// Transactions were read for a neighbour.
+    pub(in super::super) fn block_read(&mut self, now: Time, peer: NodeId, txs: Vec<SignedTx>) {
+        if self.chain.was_read_in_time(now, &peer) {
+            let messages = txs.into_iter().map(|tx| Output::Send { peer, message: Message::BlockTx(tx) });
+            self.outputs.extend(messages);
         }
     }
 
