@@ -9,10 +9,10 @@ use std::{
 
 use futures::{AsyncRead, AsyncWrite, future::Either};
 use libp2p::{
-    PeerId, Transport,
+    Multiaddr, PeerId, Transport,
     core::{
         muxing::StreamMuxerBox,
-        transport::{Boxed, OrTransport},
+        transport::{Boxed, DialOpts, ListenerId, OrTransport, PortUse, TransportError, TransportEvent},
         upgrade::Version,
     },
     dns, identity, noise, quic, tcp, yamux,
@@ -33,7 +33,7 @@ impl<F: FnOnce(&identity::Keypair, &Arc<Counters>) -> io::Result<BoxedTransport>
 /// encryption.
 pub fn transport(keypair: &identity::Keypair, counters: &Arc<Counters>) -> io::Result<BoxedTransport> {
     let counters = counters.clone();
-    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+    let tcp = NewPorts(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)))
         .map(move |stream, _| Counted { stream, counters })
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(keypair).map_err(io::Error::other)?)
@@ -46,6 +46,38 @@ pub fn transport(keypair: &identity::Keypair, counters: &Arc<Counters>) -> io::R
         Either::Right(tcp) => tcp,
     });
     Ok(dns::tokio::Transport::system(either)?.boxed())
+}
+
+/// Dials from a port of its own each time, where libp2p would use the one that the node listens on.
+///
+/// Two nodes that dialled each other at once from there would have one TCP connection between them (simultaneous open, RFC 9293
+/// §3.5) in which both are the dialling side: both handshakes fail. Only those who punch holes into NATs need that port.
+struct NewPorts<T>(T);
+
+impl<T: Transport + Unpin> Transport for NewPorts<T> {
+    type Output = T::Output;
+    type Error = T::Error;
+    type ListenerUpgrade = T::ListenerUpgrade;
+    type Dial = T::Dial;
+
+    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<Self::Error>> {
+        self.0.listen_on(id, address)
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.0.remove_listener(id)
+    }
+
+    fn dial(&mut self, address: Multiaddr, options: DialOpts) -> Result<Self::Dial, TransportError<Self::Error>> {
+        self.0.dial(address, DialOpts { port_use: PortUse::New, ..options })
+    }
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
+        Pin::new(&mut self.0).poll(cx)
+    }
 }
 
 /// A stream whose bytes are counted.
@@ -79,5 +111,42 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use libp2p::core::{Endpoint, multiaddr::Protocol};
+
+    use super::*;
+
+    fn port(address: &Multiaddr) -> u16 {
+        let port = |part| if let Protocol::Tcp(port) = part { Some(port) } else { None };
+        address.iter().find_map(port).unwrap()
+    }
+
+    type Tcp = NewPorts<tcp::tokio::Transport>;
+
+    async fn next(tcp: &mut Tcp) -> TransportEvent<<Tcp as Transport>::ListenerUpgrade, <Tcp as Transport>::Error> {
+        poll_fn(|cx| Pin::new(&mut *tcp).poll(cx)).await
+    }
+
+    async fn listening() -> (Tcp, Multiaddr) {
+        let mut tcp = NewPorts(tcp::tokio::Transport::default());
+        tcp.listen_on(ListenerId::next(), "/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+        let TransportEvent::NewAddress { listen_addr, .. } = next(&mut tcp).await else { panic!("no address") };
+        (tcp, listen_addr)
+    }
+
+    #[tokio::test]
+    async fn a_dial_does_not_come_from_the_port_that_is_listened_on() {
+        let ((mut here, here_at), (mut there, there_at)) = (listening().await, listening().await);
+        let dial = here.dial(there_at, DialOpts { role: Endpoint::Dialer, port_use: PortUse::Reuse }).unwrap();
+        let (dialled, event) = futures::join!(dial, next(&mut there));
+        let TransportEvent::Incoming { send_back_addr, .. } = event else { panic!("{event:?}") };
+        assert!(dialled.is_ok());
+        assert_ne!(port(&send_back_addr), port(&here_at));
     }
 }
