@@ -334,6 +334,23 @@ fn third_copies_are_pruned_and_second_ones_of_long_transactions() {
 }
 
 #[test]
+fn a_late_second_copy_is_pruned_in_no_hurry_once_the_first_ones_way_is_dependable() {
+    let mut cluster = Cluster::new(1, 8, 0, 19);
+    let (source, other) = (hostile(&mut cluster), hostile(&mut cluster));
+    let pruned = |cluster: &Cluster, tx: &SignedTx| sent_to(cluster, other).contains(&Message::Prune(ids(&[tx])));
+    for account in 0..10 {
+        let tx = transfer(account, 0);
+        say(&mut cluster, source, push(tx.clone()));
+        cluster.run(Duration::from_millis(10));
+        say(&mut cluster, other, push(tx.clone()));
+        cluster.run(Duration::from_millis(700));
+        assert!(!pruned(&cluster, &tx), "{account}: not yet, if ever");
+        cluster.run(Duration::from_millis(500));
+        assert_eq!(pruned(&cluster, &tx), account >= 7, "{account}");
+    }
+}
+
+#[test]
 fn a_node_that_is_behind_wants_no_second_copy() {
     let mut cluster = Cluster::new(1, 8, 0, 19);
     let peers: Vec<_> = (0..2).map(|_| hostile(&mut cluster)).collect();

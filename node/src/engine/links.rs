@@ -277,11 +277,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn congestion(&mut self, peer: NodeId, congested: bool) {
+    pub(super) fn congestion(&mut self, now: Time, peer: NodeId, congested: bool) {
         let Some(link) = self.peers.get_mut(&peer) else { return };
         link.congested = congested;
         if !congested {
-            self.gossip.decongested(peer, &mut self.peers, &mut |output| self.outputs.push_back(output));
+            self.gossip.decongested(now, peer, &mut self.peers, &mut |output| self.outputs.push_back(output));
         }
     }
 

@@ -224,7 +224,7 @@ impl Engine {
                     self.heard(now, peer, 0);
                 }
             }
-            Input::Congestion { peer, congested } => self.congestion(peer, congested),
+            Input::Congestion { peer, congested } => self.congestion(now, peer, congested),
             Input::BlockRead { peer, txs } => self.block_read(now, peer, txs),
             Input::Verified { source, verdict } => self.verified(now, source, verdict),
             Input::LocalRecord(record) => self.overlay.set_own(record),

@@ -13,31 +13,43 @@ const MAX_IDS: usize = 16 * 1024;
 pub(in super::super) struct Mail {
     announcements: Vec<ShortId>,
     prunes: Vec<ShortId>,
-    due: Option<Time>,
+    announcements_due: Option<Time>,
+    prunes_due: Option<Time>,
 }
 
 impl Mail {
     /// Adds an announcement that may wait until then.
     pub(super) fn announce(&mut self, id: ShortId, until: Time) {
         add(&mut self.announcements, id);
-        note(&mut self.due, until);
+        note(&mut self.announcements_due, until);
     }
 
     /// Adds a prune that may wait until then.
     pub(super) fn prune(&mut self, id: ShortId, until: Time) {
         add(&mut self.prunes, id);
-        note(&mut self.due, until);
+        note(&mut self.prunes_due, until);
     }
 
-    /// When it is to be sent at the latest; `None` without any.
+    /// When some of it is to be sent at the latest; `None` without any.
     pub(super) fn due(&self) -> Option<Time> {
-        self.due
+        [self.announcements_due, self.prunes_due].into_iter().flatten().min()
     }
 
-    /// Takes out all announcements and prunes.
-    pub(super) fn take(&mut self) -> (Vec<ShortId>, Vec<ShortId>) {
-        self.due = None;
-        (std::mem::take(&mut self.announcements), std::mem::take(&mut self.prunes))
+    /// Whether the prunes cannot wait for a ride any longer.
+    pub(super) fn are_prunes_due(&self, now: Time) -> bool {
+        self.prunes_due.is_some_and(|due| due <= now)
+    }
+
+    /// Takes out all announcements.
+    pub(super) fn take_announcements(&mut self) -> Vec<ShortId> {
+        self.announcements_due = None;
+        std::mem::take(&mut self.announcements)
+    }
+
+    /// Takes out all prunes.
+    pub(super) fn take_prunes(&mut self) -> Vec<ShortId> {
+        self.prunes_due = None;
+        std::mem::take(&mut self.prunes)
     }
 }
 
@@ -63,11 +75,14 @@ mod tests {
         mail.announce(ShortId([2; 8]), at(100));
         mail.announce(ShortId([3; 8]), at(900));
         assert_eq!(mail.due(), Some(at(100)));
-        assert_eq!(mail.take(), (vec![ShortId([2; 8]), ShortId([3; 8])], vec![ShortId([1; 8])]));
-        assert_eq!((mail.due(), mail.take()), (None, (Vec::new(), Vec::new())));
+        assert_eq!(mail.take_announcements(), [ShortId([2; 8]), ShortId([3; 8])]);
+        assert_eq!(mail.due(), Some(at(500)));
+        assert_eq!([499, 500].map(|ms| mail.are_prunes_due(at(ms))), [false, true]);
+        assert_eq!(mail.take_prunes(), [ShortId([1; 8])]);
+        assert_eq!((mail.due(), mail.are_prunes_due(at(500))), (None, false));
         let id = |i: usize| ShortId((i as u64).to_be_bytes());
         (0..=MAX_IDS).for_each(|i| mail.announce(id(i), at(0)));
-        let (ids, _) = mail.take();
+        let ids = mail.take_announcements();
         assert_eq!((ids.len(), ids.last()), (MAX_IDS / 2 + 1, Some(&id(MAX_IDS))), "the newest are kept");
     }
 }
