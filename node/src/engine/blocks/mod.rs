@@ -44,9 +44,6 @@ const MAX_AHEAD: u64 = 32;
 /// Reads of stored blocks under way for one neighbour. It asks for the longest block's transactions in as many parts.
 const MAX_READS: usize = MAX_BLOCK_TXS.div_ceil(MAX_IDS);
 
-/// A read that has not been answered by then never will be: the store drops reads when it has too many to do.
-const READ_DROPPED_AFTER: Duration = Duration::from_secs(10);
-
 /// Refused blocks remembered, so that copies of them are not looked at again.
 const MAX_REFUSED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
@@ -201,7 +198,6 @@ impl Chain {
 
     /// Whether a block may be read for a neighbour, and if so, notes that it is.
     pub(super) fn may_read(&mut self, now: Time, peer: NodeId) -> bool {
-        self.reads.retain(|(_, since)| now - *since < READ_DROPPED_AFTER);
         let may = self.reads.iter().filter(|(other, _)| *other == peer).count() < MAX_READS;
         if may {
             self.reads.push((peer, now));
@@ -430,10 +426,8 @@ mod tests {
         assert!(chain.was_read_in_time(now + PATIENCE, &one));
         let late = now + PATIENCE + Duration::from_millis(1);
         assert!(!chain.was_read_in_time(late, &one) && chain.was_read_in_time(late, &other));
-        assert_eq!((0..9).filter(|_| chain.may_read(late, one)).count(), 2);
-        let later = now + READ_DROPPED_AFTER;
-        assert!(chain.may_read(later, one), "those that were never answered make room");
+        assert!(chain.may_read(late, one));
         chain.link_lost(&one);
-        assert!(!chain.was_read_in_time(later, &one), "it is not there any more");
+        assert!(!chain.was_read_in_time(late, &one), "it is not there any more");
     }
 }
