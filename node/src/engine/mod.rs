@@ -341,7 +341,8 @@ impl Engine {
             Message::Push { labels, tx } => self.push(now, peer, labels, tx),
             Message::IHave(ids) => {
                 ids.iter().for_each(|id| self.locals.seen(id));
-                self.announced(now, peer, &ids);
+                let out = &mut |output| self.outputs.push_back(output);
+                self.gossip.announced(now, peer, &ids, &self.peers, out);
             }
             Message::IWant(ids) => self.wanted(now, peer, &ids),
             Message::Prune(ids) => {

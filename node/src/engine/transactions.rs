@@ -71,19 +71,12 @@ impl Engine {
         self.event(Event::Refused { id: tx.id(), from: peer, rejection });
     }
 
-    /// A neighbour has transactions, as it says itself or as a comparison of pools tells.
-    pub(super) fn announced(&mut self, now: Time, peer: NodeId, ids: &[ShortId]) {
-        let holds = |id: &ShortId| self.pool.get_short(id).is_some();
-        let out = &mut |output| self.outputs.push_back(output);
-        self.gossip.announced(now, peer, ids, holds, &self.peers, out);
-    }
-
     pub(super) fn wanted(&mut self, now: Time, peer: NodeId, ids: &[ShortId]) {
         let Some(slot) = self.peers.get(&peer).map(|link| link.slot) else { return };
         let mut budget = MAX_ANSWER;
         for id in ids {
             let Some(tx) = self.pool.get_short(id).cloned() else { continue };
-            if self.gossip.asked(now, *id, slot) {
+            if self.gossip.asked(*id, slot) {
                 // It was sent already, or came from there.
                 self.blame(now, peer, Blame::Waste);
                 continue;

@@ -25,7 +25,7 @@ pub(super) use self::{fetch::Failover, mail::Mail, seen::Receipt};
 use self::{
     fetch::Fetch,
     outage::Outage,
-    routes::{LOCAL, LOST, Path, Routes, WORTH, WORTH_IN_OUTAGE},
+    routes::{LOCAL, Path, Routes, WORTH, WORTH_IN_OUTAGE},
     seen::Seen,
 };
 use super::{
@@ -297,13 +297,12 @@ impl Gossip {
         ask_next(&failovers, out);
     }
 
-    /// A neighbour announced transactions: asks for those that are missing. Some that the node `holds` may be forgotten here.
+    /// A neighbour announced transactions: asks for those that are missing.
     pub(super) fn announced(
         &mut self,
         now: Time,
         peer: NodeId,
         ids: &[ShortId],
-        holds: impl Fn(&ShortId) -> bool,
         peers: &Peers,
         out: &mut impl FnMut(Output),
     ) {
@@ -311,9 +310,7 @@ impl Gossip {
         self.fetch.new_question();
         let wanted: Vec<ShortId> = ids
             .iter()
-            .filter(|id| {
-                self.seen.announced(now, **id, link.slot) && !holds(id) && self.fetch.announced(now, **id, peer, peers)
-            })
+            .filter(|id| self.seen.announced(now, **id, link.slot) && self.fetch.announced(now, **id, peer, peers))
             .copied()
             .collect();
         for ids in BoundedVec::chunks(&wanted) {
@@ -321,11 +318,10 @@ impl Gossip {
         }
     }
 
-    /// A neighbour asks for a transaction that was admitted: a push would have been of use. Says whether it was sent it
-    /// already, more than once: the first time it may have been lost.
-    pub(super) fn asked(&mut self, now: Time, id: ShortId, slot: u8) -> bool {
-        // Of one that was forgotten nothing is learned.
-        let entry = self.seen.admitted(now, id, Path { ingress: LOST, labels: [0; 3] });
+    /// A neighbour asks for a transaction: a push would have been of use. Says whether it was sent it already, more than
+    /// once: the first time it may have been lost.
+    pub(super) fn asked(&mut self, id: ShortId, slot: u8) -> bool {
+        let Some(entry) = self.seen.get(id) else { return false };
         if entry.holders.contains(slot) {
             let again = entry.again.contains(slot);
             entry.again.insert(slot);

@@ -10,13 +10,9 @@ use super::{
     routes::Path,
 };
 
-/// Most transactions remembered, about 140 bytes each. At 1,000 per second this is two minutes, many times what a
-/// transaction takes to cross a network. A set that forgets sooner than copies stop coming would check twice.
+/// Transactions remembered. At 1,000 per second this is two minutes, many times what a transaction takes to cross a
+/// network; about 100 bytes each. A set that forgets sooner than copies stop coming would relay twice.
 const CAPACITY: usize = 128 * 1024;
-
-/// How long one is remembered after its first copy, unless copies still come. By then the pool or the chain knows it, or it
-/// was refused; longer only takes memory.
-const REMEMBERED: Duration = Duration::from_secs(300);
 
 /// How long a transaction that was refused for a reason that may pass (a full pool, a nonce too high) is not looked at
 /// again. Shorter repeats useless checks, longer delays a second chance.
@@ -99,7 +95,19 @@ impl Seen {
 
     /// Notes that a copy came in; from a neighbour unless the path's ingress is local.
     pub(super) fn receive(&mut self, now: Time, id: ShortId, path: Path) -> (Receipt, &mut Entry) {
-        let entry = self.remember(now, id, Fate::RefusedUntil(now), path);
+        if self.0.len() >= CAPACITY && !self.0.contains(&id) {
+            self.0.pop_lru();
+        }
+        let entry = self.0.get_or_insert_mut(id, || Entry {
+            fate: Fate::RefusedUntil(now),
+            holders: Mask::default(),
+            told: Mask::default(),
+            pushed: Mask::default(),
+            again: Mask::default(),
+            path,
+            since: now,
+            copies: 0,
+        });
         if path.is_from_neighbour() {
             entry.holders.insert(path.ingress);
         }
@@ -114,34 +122,6 @@ impl Seen {
             }
         };
         (receipt, entry)
-    }
-
-    /// What is remembered of a transaction that was admitted and is about to be sent; if it was forgotten, only that.
-    pub(super) fn admitted(&mut self, now: Time, id: ShortId, path: Path) -> &mut Entry {
-        self.remember(now, id, Fate::Taken, path)
-    }
-
-    /// The entry of a transaction, the last from now on to be forgotten.
-    fn remember(&mut self, now: Time, id: ShortId, fate: Fate, path: Path) -> &mut Entry {
-        if !self.0.contains(&id) {
-            // Two for one: what was remembered in a busy time goes little by little.
-            for _ in 0..2 {
-                let is_old = |(_, entry): (_, &Entry)| now - entry.since >= REMEMBERED;
-                if self.0.len() >= CAPACITY || self.0.peek_lru().is_some_and(is_old) {
-                    self.0.pop_lru();
-                }
-            }
-        }
-        self.0.get_or_insert_mut(id, || Entry {
-            fate,
-            holders: Mask::default(),
-            told: Mask::default(),
-            pushed: Mask::default(),
-            again: Mask::default(),
-            path,
-            since: now,
-            copies: 0,
-        })
     }
 
     /// Notes that a neighbour announced it; says whether it is worth asking for.
@@ -167,8 +147,7 @@ impl Seen {
         self.0.pop(&id);
     }
 
-    /// What is remembered of a transaction. Only copies that come and go keep it from being forgotten: talk about it does
-    /// not.
+    /// What is remembered of a transaction. Only copies keep it from being forgotten: talk about it does not.
     pub(super) fn get(&mut self, id: ShortId) -> Option<&mut Entry> {
         self.0.peek_mut(&id)
     }
@@ -208,23 +187,6 @@ mod tests {
         assert!([1, 2, 3].iter().all(|slot| seen.get(ID).unwrap().holders.contains(*slot)));
         seen.link_lost(2);
         assert!(!seen.get(ID).unwrap().holders.contains(2));
-    }
-
-    #[test]
-    fn what_came_long_ago_makes_room() {
-        let id = |number: u64| ShortId(number.to_be_bytes());
-        let mut seen = Seen::new();
-        for number in 0..100 {
-            seen.receive(Time::ZERO, id(number), from(0));
-        }
-        let later = Time::ZERO + REMEMBERED;
-        seen.receive(Time::after(Duration::from_secs(1)), id(0), from(1));
-        for number in 100..149 {
-            seen.receive(later, id(number), from(0));
-        }
-        assert_eq!(seen.0.len(), 51, "two went for each that came, the one of which another copy came last");
-        assert!(seen.get(id(0)).is_some() && seen.get(id(99)).is_some() && seen.get(id(98)).is_none());
-        assert_eq!(seen.receive(later, id(1), from(0)).0, Receipt::New, "it is looked at again");
     }
 
     #[test]

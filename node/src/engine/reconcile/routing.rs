@@ -15,7 +15,7 @@ impl Engine {
         for (peer, mut ids) in due {
             ids.retain(|id| self.pool.get_short(id).is_none());
             self.stats.found_missing += ids.len() as u64;
-            self.announced(now, peer, &ids);
+            self.gossip.announced(now, peer, &ids, &self.peers, out);
         }
     }
 
