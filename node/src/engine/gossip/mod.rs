@@ -39,8 +39,7 @@ use super::{
 /// push did not reach: at 10 ms the last node of a transaction comes twice as late.
 const BATCH_DELAY: Duration = Duration::from_millis(1);
 
-/// How long prunes wait for a ride while ways are being learned. At 800 ms the README's settled simulation, cut to 100 s, takes
-/// 2.61 copies instead of 2.57.
+/// How long prunes wait for a ride while ways are being learned.
 const PRUNE_DELAY: Duration = Duration::from_millis(100);
 
 /// How long they wait where the first copy's way has proven dependable: one more useless copy costs less than a packet for
