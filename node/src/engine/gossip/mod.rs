@@ -43,8 +43,8 @@ const BATCH_DELAY: Duration = Duration::from_millis(1);
 const PRUNE_DELAY: Duration = Duration::from_millis(100);
 
 /// How long they wait where the first copy's way has proven dependable: one more useless copy costs less than a packet for
-/// each prune. On 50 real nodes at 20 transactions per second it saves a tenth of the CPU time; were all prunes to wait for
-/// so long, the README's settled simulation would take 2.58 copies instead of 2.38.
+/// each prune. On 50 real nodes at 20 transactions per second it saves a tenth of the CPU time; were all prunes to wait for a
+/// second, the README's settled simulation would take 2.58 copies instead of 2.36.
 const PATIENT_PRUNE_DELAY: Duration = Duration::from_millis(800);
 
 /// A push that was not pruned for so long was of use. Longer than a slow round trip and [`PATIENT_PRUNE_DELAY`]; longer yet
