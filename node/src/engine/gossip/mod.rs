@@ -359,11 +359,10 @@ impl Gossip {
         }
         if self.mail_at.take_if(|at| *at <= now).is_some() {
             for (peer, link) in peers.iter_mut().filter(|(_, link)| link.is_ready() && !link.congested) {
-                if link.mail.due().is_some_and(|due| due <= now) {
-                    self.send_mail(now, *peer, link, false, out);
-                }
-                if let Some(due) = link.mail.due() {
-                    note(&mut self.mail_at, due);
+                match link.mail.due() {
+                    Some(due) if due <= now => self.send_mail(now, *peer, link, false, out),
+                    Some(due) => note(&mut self.mail_at, due),
+                    None => {}
                 }
             }
         }
@@ -376,9 +375,6 @@ impl Gossip {
     pub(super) fn decongested(&mut self, now: Time, peer: NodeId, peers: &mut Peers, out: &mut impl FnMut(Output)) {
         if let Some(link) = peers.get_mut(&peer) {
             self.send_mail(now, peer, link, false, out);
-            if let Some(due) = link.mail.due() {
-                note(&mut self.mail_at, due);
-            }
         }
     }
 
@@ -452,6 +448,8 @@ impl Gossip {
             for ids in BoundedVec::chunks(&link.mail.take_prunes()) {
                 out(Output::Send { peer, message: Message::Prune(ids) });
             }
+        } else if let Some(due) = link.mail.due() {
+            note(&mut self.mail_at, due);
         }
     }
 }
