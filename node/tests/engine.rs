@@ -507,6 +507,47 @@ fn what_nobody_shows_to_have_is_announced_again_for_a_while() {
     assert_eq!(cluster.engine(0).stats().announced_again, 6);
 }
 
+#[test]
+fn what_came_long_ago_is_not_fetched_again_nor_sent_without_end() {
+    let mut cluster = Cluster::new(1, 8, 0, 17);
+    let (peer, other) = (hostile(&mut cluster), hostile(&mut cluster));
+    let old = transfer(0, 0);
+    say(&mut cluster, peer, push(old.clone()));
+    cluster.run(Duration::from_secs(121));
+    // Of what came before, only the id is kept from now on.
+    say(&mut cluster, peer, push(transfer(1, 0)));
+    cluster.run(Duration::from_millis(1));
+    say(&mut cluster, other, Message::IHave(ids(&[&old])));
+    assert!(!sent_to(&cluster, other).contains(&Message::IWant(ids(&[&old]))), "it is in the pool");
+    let asked = |cluster: &mut Cluster| {
+        let pushed = |message: &Message| matches!(message, Message::Push { tx, .. } if *tx == old);
+        let before = sent_to(cluster, other).len();
+        say(cluster, other, Message::IWant(ids(&[&old])));
+        let answered = sent_to(cluster, other)[before..].iter().any(pushed);
+        (answered, cluster.engine(0).score(cluster.now, &other) < 0.0)
+    };
+    assert_eq!([(); 3].map(|()| asked(&mut cluster)), [(true, false), (true, false), (false, true)]);
+}
+
+#[test]
+fn what_expired_is_not_fetched_from_whoever_still_has_it() {
+    let mut cluster = Cluster::empty();
+    (cluster.pool.lifetime, cluster.pool.local_lifetime) = (Duration::from_secs(200), Duration::from_secs(200));
+    cluster.add(8, None, 18);
+    let (peer, other) = (hostile(&mut cluster), hostile(&mut cluster));
+    let expired = transfer(0, 0);
+    say(&mut cluster, peer, push(expired.clone()));
+    cluster.run(Duration::from_secs(201));
+    say(&mut cluster, peer, push(transfer(1, 0)));
+    cluster.run(Duration::from_millis(1));
+    assert_eq!(cluster.engine(0).stats().expired, 1);
+    say(&mut cluster, other, Message::IHave(ids(&[&expired])));
+    assert!(!sent_to(&cluster, other).contains(&Message::IWant(ids(&[&expired]))));
+    say(&mut cluster, other, push(expired));
+    cluster.run(Duration::from_secs(1));
+    assert_eq!((cluster.engine(0).pool().len(), cluster.engine(0).stats().duplicates), (1, 1));
+}
+
 /// Each sender within its own budget; it is what one neighbour brings that is too much.
 #[test]
 fn a_neighbour_may_have_so_much_replaced_and_no_more() {

@@ -76,7 +76,7 @@ impl Engine {
         let mut budget = MAX_ANSWER;
         for id in ids {
             let Some(tx) = self.pool.get_short(id).cloned() else { continue };
-            if self.gossip.asked(*id, slot) {
+            if self.gossip.asked(now, *id, slot) {
                 // It was sent already, or came from there.
                 self.blame(now, peer, Blame::Waste);
                 continue;

@@ -10,6 +10,7 @@
 mod fetch;
 mod mail;
 mod outage;
+mod past;
 mod routes;
 mod seen;
 
@@ -19,7 +20,7 @@ use rand::{
     Rng, RngExt,
     seq::{IndexedRandom, IteratorRandom},
 };
-use starling_wire::{BoundedVec, Labels, Message, NodeId, ShortId, SignedTx, VerifiedTx};
+use starling_wire::{BoundedVec, Labels, Message, NodeId, ShortId, SignedTx, TxId, VerifiedTx};
 
 pub(super) use self::{fetch::Failover, mail::Mail, seen::Receipt};
 use self::{
@@ -181,6 +182,11 @@ impl Gossip {
         self.seen.refused(now, id, invalid);
     }
 
+    /// Transactions were in the pool for as long as they may. Neighbours that still have them offer them in vain.
+    pub(super) fn expired(&mut self, ids: &[TxId]) {
+        ids.iter().for_each(|id| self.seen.expired(id.short()));
+    }
+
     /// A transaction could not be looked at: as though it had never come.
     pub(super) fn forget(&mut self, id: ShortId) {
         self.seen.forget(id);
@@ -319,8 +325,8 @@ impl Gossip {
 
     /// A neighbour asks for a transaction: a push would have been of use. Says whether it was sent it already, more than
     /// once: the first time it may have been lost.
-    pub(super) fn asked(&mut self, id: ShortId, slot: u8) -> bool {
-        let Some(entry) = self.seen.get(id) else { return false };
+    pub(super) fn asked(&mut self, now: Time, id: ShortId, slot: u8) -> bool {
+        let Some(entry) = self.seen.recall(now, id) else { return false };
         if entry.holders.contains(slot) {
             let again = entry.again.contains(slot);
             entry.again.insert(slot);

@@ -1,4 +1,5 @@
-//! What passed by lately: what became of it, which way it came, and which neighbours are known to have it.
+//! What passed by lately: what became of it, which way it came, and which neighbours are known to have it; and that other
+//! things passed by before.
 
 use std::time::Duration;
 
@@ -7,12 +8,17 @@ use starling_wire::ShortId;
 
 use super::{
     super::{peers::Mask, time::Time},
-    routes::Path,
+    past::Past,
+    routes::{LOST, Path},
 };
 
-/// Transactions remembered. At 1,000 per second this is two minutes, many times what a transaction takes to cross a
-/// network; about 100 bytes each. A set that forgets sooner than copies stop coming would relay twice.
+/// Most transactions of which all is remembered, about 140 bytes each. At 1,000 per second this is two minutes, many times
+/// what a transaction takes to cross a network.
 const CAPACITY: usize = 128 * 1024;
+
+/// For how long after its first copy all is remembered of a transaction, unless copies still come; then that it was
+/// taken in. Long enough for all that is learned and said of it; longer takes memory.
+const FRESH: Duration = Duration::from_secs(120);
 
 /// How long a transaction that was refused for a reason that may pass (a full pool, a nonce too high) is not looked at
 /// again. Shorter repeats useless checks, longer delays a second chance.
@@ -50,6 +56,24 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    fn new(now: Time, path: Path) -> Self {
+        Self {
+            fate: Fate::RefusedUntil(now),
+            holders: Mask::default(),
+            told: Mask::default(),
+            pushed: Mask::default(),
+            again: Mask::default(),
+            path,
+            since: now,
+            copies: 0,
+        }
+    }
+
+    /// One of which nobody knows any more how it came: every further copy is one too many.
+    fn of_the_past(now: Time) -> Self {
+        Self { fate: Fate::Taken, copies: u8::MAX, ..Self::new(now, Path { ingress: LOST, labels: [0; 3] }) }
+    }
+
     /// Whether a neighbour has it or was told of it.
     pub(super) fn is_informed(&self, slot: u8) -> bool {
         self.holders.contains(slot) || self.told.contains(slot)
@@ -83,31 +107,28 @@ pub(in super::super) enum Receipt {
     Invalid,
 }
 
-/// The set of transactions seen lately; the one whose last copy came longest ago is the first to go.
+/// The set of transactions seen; of the one whose last copy came longest ago the details are the first to go.
 #[derive(Debug)]
-pub(super) struct Seen(LruCache<ShortId, Entry>);
+pub(super) struct Seen {
+    fresh: LruCache<ShortId, Entry>,
+    past: Past,
+}
 
 impl Seen {
     pub(super) fn new() -> Self {
         // Room is taken as it is needed: most nodes never remember so many.
-        Self(LruCache::unbounded())
+        Self { fresh: LruCache::unbounded(), past: Past::default() }
     }
 
     /// Notes that a copy came in; from a neighbour unless the path's ingress is local.
     pub(super) fn receive(&mut self, now: Time, id: ShortId, path: Path) -> (Receipt, &mut Entry) {
-        if self.0.len() >= CAPACITY && !self.0.contains(&id) {
-            self.0.pop_lru();
+        if !self.fresh.contains(&id) {
+            self.make_room(now);
         }
-        let entry = self.0.get_or_insert_mut(id, || Entry {
-            fate: Fate::RefusedUntil(now),
-            holders: Mask::default(),
-            told: Mask::default(),
-            pushed: Mask::default(),
-            again: Mask::default(),
-            path,
-            since: now,
-            copies: 0,
-        });
+        let past = &self.past;
+        let entry = self
+            .fresh
+            .get_or_insert_mut(id, || if past.contains(&id) { Entry::of_the_past(now) } else { Entry::new(now, path) });
         if path.is_from_neighbour() {
             entry.holders.insert(path.ingress);
         }
@@ -124,10 +145,34 @@ impl Seen {
         (receipt, entry)
     }
 
+    /// What is remembered of a transaction that was taken in, even if it is no more than that.
+    pub(super) fn recall(&mut self, now: Time, id: ShortId) -> Option<&mut Entry> {
+        if !self.fresh.contains(&id) {
+            if !self.past.contains(&id) {
+                return None;
+            }
+            self.make_room(now);
+        }
+        Some(self.fresh.get_or_insert_mut(id, || Entry::of_the_past(now)))
+    }
+
+    /// Makes room for one more. Two go for one that comes: of a busy time, what is remembered goes little by little.
+    fn make_room(&mut self, now: Time) {
+        for _ in 0..2 {
+            let is_due = |(_, entry): (_, &Entry)| now - entry.since >= FRESH;
+            if self.fresh.len() < CAPACITY && !self.fresh.peek_lru().is_some_and(is_due) {
+                return;
+            }
+            if let Some((id, Entry { fate: Fate::Taken, .. })) = self.fresh.pop_lru() {
+                self.past.insert(id);
+            }
+        }
+    }
+
     /// Notes that a neighbour announced it; says whether it is worth asking for.
     pub(super) fn announced(&mut self, now: Time, id: ShortId, slot: u8) -> bool {
         match self.get(id) {
-            None => true,
+            None => !self.past.contains(&id),
             Some(entry) => {
                 entry.holders.insert(slot);
                 matches!(entry.fate, Fate::RefusedUntil(time) if now >= time)
@@ -137,30 +182,37 @@ impl Seen {
 
     /// Notes a refusal, for good (`invalid`) or for a while.
     pub(super) fn refused(&mut self, now: Time, id: ShortId, invalid: bool) {
+        self.past.remove(&id);
         if let Some(entry) = self.get(id) {
             entry.fate = if invalid { Fate::Invalid } else { Fate::RefusedUntil(now + RETRY_AFTER) };
         }
     }
 
-    /// Makes as though it had never come.
-    pub(super) fn forget(&mut self, id: ShortId) {
-        self.0.pop(&id);
+    /// Notes that a transaction was in the pool for as long as it may: the last to be forgotten from now on.
+    pub(super) fn expired(&mut self, id: ShortId) {
+        self.past.insert(id);
     }
 
-    /// What is remembered of a transaction. Only copies keep it from being forgotten: talk about it does not.
+    /// Makes as though it had never come.
+    pub(super) fn forget(&mut self, id: ShortId) {
+        self.fresh.pop(&id);
+    }
+
+    /// What is remembered of a transaction, unless it is that it came long ago. Only copies keep it from being forgotten:
+    /// talk about it does not.
     pub(super) fn get(&mut self, id: ShortId) -> Option<&mut Entry> {
-        self.0.peek_mut(&id)
+        self.fresh.peek_mut(&id)
     }
 
     /// A link is gone: its bit will name another neighbour.
     pub(super) fn link_lost(&mut self, slot: u8) {
-        for (_, entry) in self.0.iter_mut() {
+        for (_, entry) in self.fresh.iter_mut() {
             entry.holders.remove(slot);
             entry.told.remove(slot);
             entry.pushed.remove(slot);
             entry.again.remove(slot);
             if entry.path.ingress == slot {
-                entry.path.ingress = super::routes::LOST;
+                entry.path.ingress = LOST;
             }
         }
     }
@@ -187,6 +239,33 @@ mod tests {
         assert!([1, 2, 3].iter().all(|slot| seen.get(ID).unwrap().holders.contains(*slot)));
         seen.link_lost(2);
         assert!(!seen.get(ID).unwrap().holders.contains(2));
+    }
+
+    #[test]
+    fn of_what_came_long_ago_only_that_is_known() {
+        let id = |number: u64| ShortId(number.to_be_bytes());
+        let mut seen = Seen::new();
+        for number in 0..100 {
+            seen.receive(Time::ZERO, id(number), from(0));
+        }
+        seen.refused(Time::ZERO, id(1), false);
+        seen.receive(Time::after(Duration::from_secs(1)), id(0), from(1));
+        let later = Time::ZERO + FRESH;
+        for number in 100..149 {
+            seen.receive(later, id(number), from(0));
+        }
+        assert_eq!(seen.fresh.len(), 51, "two went for each that came, the one of which another copy came last");
+        assert!(seen.get(id(0)).is_some() && seen.get(id(99)).is_some() && seen.get(id(98)).is_none());
+        assert!(!seen.announced(later, id(98), 3));
+        let (receipt, entry) = seen.receive(later, id(98), from(3));
+        assert_eq!((receipt, entry.path.ingress, entry.copies), (Receipt::Duplicate, LOST, u8::MAX));
+        assert!(entry.holders.contains(3), "this neighbour has it, now that it came back");
+        assert!(seen.announced(later, id(1), 3), "what was refused may come again");
+        seen.refused(later, id(97), false);
+        assert_eq!(seen.receive(later, id(97), from(3)).0, Receipt::New, "and so may what the pool made room of");
+        assert!(seen.announced(later, id(200), 3));
+        seen.expired(id(200));
+        assert!(!seen.announced(later, id(200), 3));
     }
 
     #[test]
