@@ -139,7 +139,7 @@ impl Engine {
     fn forget_link(&mut self, now: Time, peer: &NodeId, slot: u8) {
         let out = &mut |output| self.outputs.push_back(output);
         self.gossip.link_lost(now, peer, slot, &self.peers, &mut self.rng, out);
-        self.reconcile.link_lost(peer);
+        self.reconcile.link_lost(now, peer);
         self.chain.link_lost(peer);
     }
 

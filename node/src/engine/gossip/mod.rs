@@ -261,7 +261,7 @@ impl Gossip {
     }
 
     /// A neighbour turned out to lack transactions: tells it of those that came at least so long ago, whatever it was sent
-    /// and told before.
+    /// and told before. Gives how many.
     pub(super) fn lacking(
         &mut self,
         now: Time,
@@ -270,7 +270,7 @@ impl Gossip {
         mut ids: Vec<ShortId>,
         age: Duration,
         out: &mut impl FnMut(Output),
-    ) {
+    ) -> usize {
         ids.retain(|id| {
             let Some(entry) = self.seen.get(*id) else { return true };
             let settled = now - entry.since >= age;
@@ -282,6 +282,7 @@ impl Gossip {
         for ids in BoundedVec::chunks(&ids) {
             out(Output::Send { peer, message: Message::IHave(ids) });
         }
+        ids.len()
     }
 
     /// A link is gone: nothing is pushed, pulled or learned by it any more. Its slot gets a new label.
@@ -302,7 +303,7 @@ impl Gossip {
         ask_next(&failovers, out);
     }
 
-    /// A neighbour announced transactions: asks for those that are missing.
+    /// A neighbour announced transactions: asks for those that are missing. Gives how many.
     pub(super) fn announced(
         &mut self,
         now: Time,
@@ -310,8 +311,8 @@ impl Gossip {
         ids: &[ShortId],
         peers: &Peers,
         out: &mut impl FnMut(Output),
-    ) {
-        let Some(link) = peers.get(&peer) else { return };
+    ) -> usize {
+        let Some(link) = peers.get(&peer) else { return 0 };
         self.fetch.new_question();
         let wanted: Vec<ShortId> = ids
             .iter()
@@ -321,6 +322,7 @@ impl Gossip {
         for ids in BoundedVec::chunks(&wanted) {
             out(Output::Send { peer, message: Message::IWant(ids) });
         }
+        wanted.len()
     }
 
     /// A neighbour asks for a transaction: a push would have been of use. Says whether it was sent it already, more than

@@ -1,7 +1,7 @@
 //! Anti-entropy: what neither push nor announcement brought is found by comparing pools.
 //!
-//! Once a second on average, less often while nothing happens, a node sends a random neighbour a digest of its pool. One
-//! that holds the same says nothing; any other answers with coded symbols of its own pool (see [`starling_wire::sketch`]),
+//! Once a second on average, less often while nothing happens or nothing gets lost, a node sends a random neighbour a digest
+//! of its pool. One that holds the same says nothing; any other answers with coded symbols of its own pool (see [`starling_wire::sketch`]),
 //! as many as the digest wishes for: what comparisons of late have found says how many are mostly enough. If they are not,
 //! the node that began asks for more. Once it knows the difference in both directions it pulls what it lacks and announces
 //! what the neighbour lacks. As most of a difference between nodes that relay is under way, it is given some time to arrive
@@ -44,13 +44,17 @@ use super::{io::Output, peers::Peers, time::Time};
 /// finds losses sooner, and costs both nodes a wake-up.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The same in a node whose pool has not changed for [`CALM`] comparisons: whoever got something that it lacks has a pool
+/// The same in a node that has found nothing lost in [`ENOUGH`] comparisons: what differed was under way and came by itself.
+/// The first loss is found so much later, the others as soon as ever.
+const EVERY_IN_ORDER: Duration = Duration::from_secs(4);
+
+/// The same in a node whose pool has not changed for [`ENOUGH`] comparisons: whoever got something that it lacks has a pool
 /// that did change, and asks soon.
 const EVERY_IN_CALM: Duration = Duration::from_secs(8);
 
 /// See [`EVERY_IN_CALM`]. In so many every neighbour of a node with 16 links will have been asked by some other but for one
 /// in 170.
-const CALM: u32 = 8;
+const ENOUGH: u32 = 8;
 
 /// Most ids a node compares at once of its own pool: a larger one is compared by slices drawn at random. It bounds what a
 /// comparison costs at both ends to about a millisecond and half a megabyte.
@@ -120,6 +124,8 @@ pub(super) struct Reconcile {
     holds: Fingerprint,
     /// Comparisons begun since it changed.
     calm: u32,
+    /// Comparisons begun since something was found lost, or a neighbour was.
+    in_order: u32,
     /// What one is likely to find.
     typical: Typical,
     /// Those that this node began, one for each neighbour.
@@ -141,6 +147,7 @@ impl Reconcile {
             drawn: 1.0,
             holds: Fingerprint::default(),
             calm: 0,
+            in_order: 0,
             typical: Typical::default(),
             asking: BTreeMap::new(),
             answers: Answers::default(),
@@ -166,9 +173,27 @@ impl Reconcile {
         self.open(now, peer, first, wanted, pool, rng, out);
     }
 
-    pub(super) fn link_lost(&mut self, peer: &NodeId) {
+    pub(super) fn link_lost(&mut self, now: Time, peer: &NodeId) {
         self.asking.remove(peer);
         self.answers.forget(peer);
+        self.lost(now);
+    }
+
+    /// Something was lost, and more may be.
+    pub(super) fn lost(&mut self, now: Time) {
+        self.in_order = 0;
+        self.next = self.next.min(now + self.mean().mul_f64(self.drawn));
+    }
+
+    /// Mean time between two comparisons.
+    fn mean(&self) -> Duration {
+        if self.calm >= ENOUGH {
+            EVERY_IN_CALM
+        } else if self.in_order >= ENOUGH {
+            EVERY_IN_ORDER
+        } else {
+            EVERY
+        }
     }
 
     /// Begins what is due. Gives what is to be asked for now, by neighbour.
@@ -186,9 +211,9 @@ impl Reconcile {
         }
         if now >= self.next {
             self.calm = self.calm.saturating_add(1);
+            self.in_order = self.in_order.saturating_add(1);
             self.drawn = rng.random_range(0.5..1.5);
-            let mean = if self.calm < CALM { EVERY } else { EVERY_IN_CALM };
-            self.next = now + mean.mul_f64(self.drawn);
+            self.next = now + self.mean().mul_f64(self.drawn);
             for (_, ended) in self.asking.extract_if(.., |_, asking| !asking.is_going_on(now)) {
                 if ended.taken() == 0 {
                     // Silence mostly means that there is no difference.
@@ -212,7 +237,7 @@ impl Reconcile {
         let holds = pool.fingerprint(Slice::ALL);
         if holds != self.holds {
             (self.holds, self.calm) = (holds, 0);
-            self.next = self.next.min(now + EVERY.mul_f64(self.drawn));
+            self.next = self.next.min(now + self.mean().mul_f64(self.drawn));
         }
     }
 

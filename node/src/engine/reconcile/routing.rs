@@ -14,8 +14,12 @@ impl Engine {
         let due = self.reconcile.timeout(now, &self.peers, &self.pool, &mut self.rng, out);
         for (peer, mut ids) in due {
             ids.retain(|id| self.pool.get_short(id).is_none());
-            self.stats.found_missing += ids.len() as u64;
-            self.gossip.announced(now, peer, &ids, &self.peers, out);
+            // Others a block has taken out again meanwhile.
+            let asked = self.gossip.announced(now, peer, &ids, &self.peers, out);
+            self.stats.found_missing += asked as u64;
+            if asked > 0 {
+                self.reconcile.lost(now);
+            }
         }
     }
 
@@ -55,7 +59,9 @@ impl Engine {
                 self.reconcile.hold(now, peer, missing);
                 if let Some(link) = self.peers.get(&peer) {
                     let out = &mut |output| self.outputs.push_back(output);
-                    self.gossip.lacking(now, peer, link.slot, ours, super::HOLD, out);
+                    if self.gossip.lacking(now, peer, link.slot, ours, super::HOLD, out) > 0 {
+                        self.reconcile.lost(now);
+                    }
                 }
             }
         }
