@@ -258,7 +258,7 @@ fn a_neighbour_that_prunes_is_told_ids_and_one_that_asks_is_pushed_to() {
     let second = transfer(1, 0);
     assert!(!bring(&mut cluster, &second));
     // Its way is known: announcements wait for a push to ride with, but not for ever.
-    cluster.run(Duration::from_millis(710));
+    cluster.run(Duration::from_millis(1210));
     assert!(sent_to(&cluster, neighbour).contains(&Message::IHave(ids(&[&second]))));
     // What was not pushed cannot be pruned: asking counts for more.
     say(&mut cluster, neighbour, Message::IWant(ids(&[&second])));
@@ -287,7 +287,7 @@ fn what_can_wait_rides_with_a_push() {
         say(&mut cluster, *peer, push(second.clone()));
     }
     cluster.run(Duration::from_millis(1));
-    cluster.run(Duration::from_millis(360));
+    cluster.run(Duration::from_millis(610));
     // And brings a third copy in vain.
     let third = transfer(2, 0);
     for peer in &peers[1..] {
