@@ -22,15 +22,20 @@ const MAX_ROUNDS: i64 = 100;
 
 /// `starling-testnet compare`.
 #[derive(Debug, Args)]
+#[command(mut_arg("duration", |arg| arg.default_value("80s")))]
 #[command(before_long_help = "Examples:
   starling-testnet compare
-  starling-testnet compare --nodes 50 --rounds 5 --duration 60s --settle 30s
+  starling-testnet compare --nodes 50 --rounds 5
+  starling-testnet compare --nodes 50 --duration 20s --settle 0s
   starling-testnet compare --saturate --rounds 1
   starling-testnet compare --threshold 'wire_bytes<0.5' --threshold 'latency_p99<=1' --json
 
 Each round measures both relays as `measure` does, one after the other on fresh nodes, and the next round the other way \
 round. All rounds have the same overlay and the same transactions. A ratio is Starling's figure divided by gossipsub's \
 of the same round; where ratios of some rounds are above 1 and of others below, there is no difference to be seen.
+
+What is compared is how they do once they know the network: only the last quarter of each load counts, unless --settle \
+says otherwise. With --settle 0s all of it does, while Starling learns ways and gossipsub meshes form.
 
 Ratios that --threshold bounds, each by its median over the rounds: wire_bytes copies cpu rss latency_p50 latency_p95 \
 latency_p99 coverage_p95 (time until all nodes have a transaction) and, with --saturate, saturation.")]
@@ -53,8 +58,8 @@ pub(super) struct Options {
 /// Does it.
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let mut interrupt = Interrupt::listen()?;
-    let (ours, theirs) =
-        (options.trial.experiment(Relay::Starling, None)?, options.trial.experiment(Relay::Gossipsub, None)?);
+    let trial = options.trial.settled();
+    let (ours, theirs) = (trial.experiment(Relay::Starling, None)?, trial.experiment(Relay::Gossipsub, None)?);
     options.saturate.check(&ours, &options.threshold)?;
     let (mut rounds, mut incomplete) = (Vec::new(), Vec::new());
     let mut measure = async |round: u32, experiment: &Experiment| {

@@ -42,20 +42,28 @@ pub(super) struct Trial {
     shape: Shape,
     #[command(flatten)]
     traffic: Traffic,
-    /// Transactions from then on count, and bytes and CPU time from then on; from the start of the load
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = sim::time)]
-    settle: Duration,
+    /// Transactions from then on count, and bytes and CPU time from then on; from the start of the load [default: 0s for
+    /// `measure`, three quarters of --duration for `compare`]
+    #[arg(long, value_name = "TIME", value_parser = sim::time)]
+    settle: Option<Duration>,
     /// Starling's nodes keep their state on the disk, as they do when nobody measures
     #[arg(long)]
     store: bool,
 }
 
 impl Trial {
+    /// Leaves out the first three quarters of the load unless told otherwise.
+    pub(super) fn settled(mut self) -> Self {
+        self.settle.get_or_insert(self.traffic.duration * 3 / 4);
+        self
+    }
+
     /// With a relay, and blocks if it is to have any. Fails if this cannot be measured: a load that ends before figures
     /// start, and, as every transaction stays in every pool without blocks, one that does not fit there.
     pub(super) fn experiment(&self, relay: Relay, block_interval: Option<Duration>) -> Result<Experiment, Failure> {
         let load = self.traffic.spec(self.shape.seed);
-        if self.settle > load::last_at(&load) {
+        let settle = self.settle.unwrap_or_default();
+        if settle > load::last_at(&load) {
             return Err(Failure::usage(
                 "--settle must be before the last transaction of the load (see --duration and --rate)",
             ));
@@ -82,7 +90,7 @@ impl Trial {
             store: self.store && relay == Relay::Starling,
             accounts: load::accounts_for(load.total()),
         };
-        Ok(Experiment { testnet, load, settle: self.settle, patience: PATIENCE, keep: None, page: None })
+        Ok(Experiment { testnet, load, settle, patience: PATIENCE, keep: None, page: None })
     }
 }
 
