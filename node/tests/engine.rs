@@ -530,7 +530,7 @@ fn what_came_long_ago_is_not_fetched_again_nor_sent_without_end() {
 }
 
 #[test]
-fn what_expired_is_not_fetched_from_whoever_still_has_it() {
+fn what_expired_is_not_taken_in_again_until_neighbours_have_let_go_of_it() {
     let mut cluster = Cluster::empty();
     (cluster.pool.lifetime, cluster.pool.local_lifetime) = (Duration::from_secs(200), Duration::from_secs(200));
     cluster.add(8, None, 18);
@@ -538,14 +538,22 @@ fn what_expired_is_not_fetched_from_whoever_still_has_it() {
     let expired = transfer(0, 0);
     say(&mut cluster, peer, push(expired.clone()));
     cluster.run(Duration::from_secs(201));
-    say(&mut cluster, peer, push(transfer(1, 0)));
-    cluster.run(Duration::from_millis(1));
-    assert_eq!(cluster.engine(0).stats().expired, 1);
-    say(&mut cluster, other, Message::IHave(ids(&[&expired])));
-    assert!(!sent_to(&cluster, other).contains(&Message::IWant(ids(&[&expired]))));
-    say(&mut cluster, other, push(expired));
+    assert_eq!((cluster.engine(0).stats().expired, cluster.engine(0).pool().len()), (1, 0));
+    let is_asked_for = |cluster: &mut Cluster| {
+        say(cluster, other, Message::IHave(ids(&[&expired])));
+        sent_to(cluster, other).contains(&Message::IWant(ids(&[&expired])))
+    };
+    assert!(!is_asked_for(&mut cluster));
+    say(&mut cluster, other, push(expired.clone()));
     cluster.run(Duration::from_secs(1));
-    assert_eq!((cluster.engine(0).pool().len(), cluster.engine(0).stats().duplicates), (1, 1));
+    assert_eq!((cluster.engine(0).pool().len(), cluster.engine(0).stats().duplicates), (0, 1));
+    // Whoever submits it anew reaches everybody later.
+    cluster.run(Duration::from_secs(120));
+    assert!(is_asked_for(&mut cluster));
+    say(&mut cluster, other, push(expired.clone()));
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(cluster.engine(0).pool().len(), 1);
+    assert!(was_pushed(&cluster, peer, &expired), "and it is passed on as a new one");
 }
 
 /// Each sender within its own budget; it is what one neighbour brings that is too much.

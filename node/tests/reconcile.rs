@@ -134,6 +134,41 @@ fn a_pool_that_does_not_change_is_compared_less_often() {
 }
 
 #[test]
+fn pools_are_compared_less_often_while_nothing_gets_lost() {
+    let mut cluster = Cluster::new(6, 8, 0, 22);
+    cluster.run(Duration::from_secs(2));
+    let mut submitted = 0;
+    let mut begun = |c: &mut Cluster, seconds: u64| {
+        let before = c.sent.len();
+        for _ in 0..seconds * 4 {
+            c.submit((submitted % 5) as usize, &transfer(submitted % cluster::ACCOUNTS, submitted / cluster::ACCOUNTS));
+            submitted += 1;
+            c.run(Duration::from_millis(250));
+        }
+        of_kinds(&c.sent[before..], &[Kind::Digest]).len() as f64 / (6.0 * seconds as f64)
+    };
+    begun(&mut cluster, 15);
+    let settled = begun(&mut cluster, 60);
+    assert!((0.2..0.35).contains(&settled), "once in four seconds: {settled}");
+    // One push and announcement in three is lost from now on.
+    let number = Cell::new(0u64);
+    cluster.filter = Box::new(move |_, _, message| {
+        let relays = matches!(message, Message::Push { .. } | Message::IHave(_));
+        !relays || number.replace(number.get() + 1) % 3 != 0
+    });
+    begun(&mut cluster, 15);
+    let lossy = begun(&mut cluster, 30);
+    assert!(lossy > 2.0 * settled, "{lossy} {settled}");
+    // A neighbour that goes may have had something to send.
+    cluster.filter = Box::new(|_, _, _| true);
+    begun(&mut cluster, 20);
+    let before = begun(&mut cluster, 20);
+    cluster.crash(5, Duration::from_secs(1));
+    let after = begun(&mut cluster, 8);
+    assert!(after > 1.5 * before, "{after} {before}");
+}
+
+#[test]
 fn a_difference_costs_what_it_is_and_not_what_the_pools_are() {
     // 10,000 transactions each, of which 100 on either side are the other's news.
     let (a, b) = ((0..10_000), (0..9_900).chain(10_000..10_100));
@@ -280,7 +315,7 @@ fn pools_that_differ_for_good_cost_a_bounded_number_of_bytes() {
     let theirs: Vec<ShortId> = (1500..2000).map(|i| tx(i).short_id()).collect();
     let (mut encoder, mut asked) = (None, 0);
     for i in 0..SECONDS {
-        // A pool that changes is compared every second.
+        // A pool that changes, and in which something lacks, is compared every second.
         cluster.submit(0, &tx(2000 + i));
         answering(&mut cluster, peer, Duration::from_secs(1), |_, message| {
             let (salt, count) = match message {

@@ -118,8 +118,8 @@ fn the_baseline_is_measured_like_starling() {
 #[test]
 fn relays_are_compared_and_bounds_are_on_their_ratios() {
     let dir = TempDir::new().unwrap();
-    let args =
-        ["compare", "--nodes", "4", "--rate", "20", "--duration", "2s", "--wan", "none", "--rounds", "1", "--json"];
+    let args = ["compare", "--nodes", "4", "--rate", "20", "--duration", "2s", "--settle", "0s", "--wan", "none"];
+    let args = [&args[..], &["--rounds", "1", "--json"]].concat();
     let output = run(dir.path(), &[&args[..], &["--threshold", "copies>0", "--threshold", "wire_bytes>1000"]].concat());
     assert_code(&output, 99);
     let stderr = String::from_utf8_lossy(&output.stderr);

@@ -123,6 +123,9 @@ impl Engine {
         }
         if !link.probe {
             self.overlay.link_lost(now, &self.peers);
+            if link.ready && link.suspected.is_none() {
+                self.neighbour_lost(now);
+            }
         }
         if self.scores.is_banned(&peer) {
             self.outputs.push_back(Output::Block { peer, blocked: true });
@@ -135,11 +138,17 @@ impl Engine {
         }
     }
 
+    /// A neighbour with which messages were exchanged is gone, or silent.
+    fn neighbour_lost(&mut self, now: Time) {
+        self.gossip.neighbour_lost(now);
+        self.reconcile.lost(now);
+    }
+
     /// A link is gone, or carries nothing: what was asked of it is asked of others, and its routes are forgotten.
     fn forget_link(&mut self, now: Time, peer: &NodeId, slot: u8) {
         let out = &mut |output| self.outputs.push_back(output);
         self.gossip.link_lost(now, peer, slot, &self.peers, &mut self.rng, out);
-        self.reconcile.link_lost(now, peer);
+        self.reconcile.link_lost(peer);
         self.chain.link_lost(peer);
     }
 
@@ -259,6 +268,7 @@ impl Engine {
         for (peer, slot) in silent {
             self.stats.suspected += 1;
             self.forget_link(now, &peer, slot);
+            self.neighbour_lost(now);
             self.overlay.link_lost(now, &self.peers);
             self.event(Event::Suspected { peer });
         }

@@ -316,7 +316,7 @@ impl Engine {
         self.close_mute(now);
         let expired = self.pool.expire(now.since_start());
         self.stats.expired += expired.len() as u64;
-        self.gossip.expired(&expired);
+        self.gossip.expired(now, &expired);
         self.store_removed(expired, Removal::Expired);
         if self.next_production.is_some_and(|time| time <= now) {
             self.produce(now);

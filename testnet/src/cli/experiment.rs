@@ -52,9 +52,10 @@ pub(super) struct Trial {
 }
 
 impl Trial {
-    /// Leaves out the first three quarters of the load unless told otherwise.
+    /// Leaves out the first three quarters of the load unless told otherwise, and never its last transaction.
     pub(super) fn settled(mut self) -> Self {
-        self.settle.get_or_insert(self.traffic.duration * 3 / 4);
+        let last = load::last_at(&self.traffic.spec(self.shape.seed));
+        self.settle.get_or_insert(last.min(self.traffic.duration * 3 / 4));
         self
     }
 

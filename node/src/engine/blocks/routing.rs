@@ -52,7 +52,9 @@ impl Engine {
                     self.stats.blocks += 1;
                     self.stats.invalidated += removed.len().saturating_sub(txs.len()) as u64;
                     self.store_block(height);
-                    let invalidated = removed.into_iter().filter(|id| !included.contains(id)).collect();
+                    let invalidated: Vec<TxId> = removed.into_iter().filter(|id| !included.contains(id)).collect();
+                    // The next block may give its sender what it lacks.
+                    invalidated.iter().for_each(|id| self.gossip.refused(now, id.short(), false));
                     self.store_removed(invalidated, Removal::Invalidated);
                     self.event(event);
                 }

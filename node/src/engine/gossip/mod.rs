@@ -81,6 +81,14 @@ const BACKUP_WITHIN: Duration = Duration::from_millis(5);
 /// How long labels stay the same. Long enough to learn by, short enough that they link little.
 const LABEL_EPOCH: Duration = Duration::from_secs(600);
 
+/// A transaction of which neighbours are to be told that were not pushed it.
+#[derive(Debug, Clone, Copy)]
+struct Rumour {
+    id: ShortId,
+    /// How many, those told already included.
+    targets: u32,
+}
+
 /// The relay's state.
 #[derive(Debug)]
 pub(super) struct Gossip {
@@ -98,10 +106,10 @@ pub(super) struct Gossip {
     evidence: VecDeque<(Time, ShortId)>,
     /// When the first neighbour's mail is due, or before.
     mail_at: Option<Time>,
-    /// Transactions of this round.
-    round: Vec<ShortId>,
-    /// Those of the last one that fewer than [`ROUND_TARGETS`] neighbours were told of.
-    last_round: Vec<ShortId>,
+    /// Transactions of this round of which neighbours are to be told.
+    round: Vec<Rumour>,
+    /// Those of the last one of which too few were.
+    last_round: Vec<Rumour>,
     round_at: Option<Time>,
 }
 
@@ -129,10 +137,11 @@ impl Gossip {
         self.outage.heard(now, slot);
     }
 
-    /// A transaction was submitted here.
+    /// A transaction was submitted here, whatever became of it before.
     pub(super) fn submitted(&mut self, now: Time, id: ShortId) {
         self.fetch.arrived(id);
-        self.seen.receive(now, id, Path { ingress: LOCAL, labels: [0; 3] });
+        let path = Path { ingress: LOCAL, labels: [0; 3] };
+        self.seen.receive(now, id, path).1.path = path;
     }
 
     /// A neighbour brought a transaction. A node that is `busy` with others has no use for a second copy:
@@ -174,9 +183,9 @@ impl Gossip {
         self.seen.refused(now, id, invalid);
     }
 
-    /// Transactions were in the pool for as long as they may. Neighbours that still have them offer them in vain.
-    pub(super) fn expired(&mut self, ids: &[TxId]) {
-        ids.iter().for_each(|id| self.seen.expired(id.short()));
+    /// Transactions were in the pool for as long as they may. Neighbours that still have them offer them in vain for a while.
+    pub(super) fn expired(&mut self, now: Time, ids: &[TxId]) {
+        ids.iter().for_each(|id| self.seen.expired(now, id.short()));
     }
 
     /// A transaction could not be looked at: as though it had never come.
@@ -189,15 +198,17 @@ impl Gossip {
         let id = tx.short_id();
         let Some(entry) = self.seen.get(id) else { return };
         let estimates = self.routes.estimate(entry.path);
-        let message = Message::Push { labels: onward(entry.path, &self.labels, self.own_labels), tx: (**tx).clone() };
+        let message =
+            Message::Push { labels: onward(id, entry.path, &self.labels, self.own_labels), tx: (**tx).clone() };
         let worth = if self.outage.is_on(now) { WORTH_IN_OUTAGE } else { WORTH };
-        let mut pushed = Mask::default();
+        let (mut pushed, mut left_out) = (Mask::default(), 0);
         for (_, link) in peers.iter_mut().filter(|(_, link)| link.is_ready()) {
             if entry.holders.contains(link.slot) {
                 continue;
             }
             let useful = estimates.of(link.slot);
             if useful <= worth {
+                left_out += 1;
                 if useful > ANNOUNCED_ABOVE && !estimates.way_is_known {
                     link.mail.announce(id, now + BATCH_DELAY);
                     note(&mut self.mail_at, now + BATCH_DELAY);
@@ -214,8 +225,10 @@ impl Gossip {
             out(Output::Send { peer: *peer, message: message.clone() });
             self.send_mail(now, *peer, link, true, out);
         }
-        self.round.push(id);
-        self.round_at.get_or_insert(now + ROUND);
+        if left_out > 0 {
+            self.round.push(Rumour { id, targets: ROUND_TARGETS.min(left_out) });
+            self.round_at.get_or_insert(now + ROUND);
+        }
         self.evidence.push_back((now + EVIDENCE_AFTER, id));
     }
 
@@ -233,12 +246,13 @@ impl Gossip {
 
     /// A push of a transaction that a neighbour asked for.
     pub(super) fn answer(&mut self, tx: &VerifiedTx) -> Message {
-        let path = self.seen.get(tx.short_id()).map_or(Path { ingress: LOCAL, labels: [0; 3] }, |entry| entry.path);
-        Message::Push { labels: onward(path, &self.labels, self.own_labels), tx: (**tx).clone() }
+        let id = tx.short_id();
+        let path = self.seen.get(id).map_or(Path::UNKNOWN, |entry| entry.path);
+        Message::Push { labels: onward(id, path, &self.labels, self.own_labels), tx: (**tx).clone() }
     }
 
     /// A neighbour turned out to lack transactions: tells it of those that came at least so long ago, whatever it was sent
-    /// and told before. Gives how many.
+    /// and told before. Gives how many should have come there lately.
     pub(super) fn lacking(
         &mut self,
         now: Time,
@@ -248,18 +262,25 @@ impl Gossip {
         age: Duration,
         out: &mut impl FnMut(Output),
     ) -> usize {
+        let mut lost = 0;
         ids.retain(|id| {
             let Some(entry) = self.seen.get(*id) else { return true };
             let settled = now - entry.since >= age;
             if settled {
                 entry.lacks(slot);
+                lost += 1;
             }
             settled
         });
         for ids in BoundedVec::chunks(&ids) {
             out(Output::Send { peer, message: Message::IHave(ids) });
         }
-        ids.len()
+        lost
+    }
+
+    /// A neighbour that served this node is gone, or carries nothing.
+    pub(super) fn neighbour_lost(&mut self, now: Time) {
+        self.outage.neighbour_lost(now);
     }
 
     /// A link is gone: nothing is pushed, pulled or learned by it any more. Its slot gets a new label.
@@ -272,7 +293,7 @@ impl Gossip {
         rng: &mut impl Rng,
         out: &mut impl FnMut(Output),
     ) {
-        self.outage.link_lost(now, slot);
+        self.outage.forget(slot);
         self.seen.link_lost(slot);
         self.routes.link_lost(slot);
         self.labels[usize::from(slot)] = rng.random();
@@ -373,7 +394,7 @@ impl Gossip {
         [self.round_at, self.look_back_at()].into_iter().flatten().min()
     }
 
-    /// Tells some neighbours what was passed on by known ways and found too few rides.
+    /// Tells some neighbours what found too few rides.
     fn end_round(&mut self, now: Time, peers: &mut Peers, rng: &mut impl Rng) {
         if self.round_at.take_if(|at| *at <= now).is_none() {
             return;
@@ -388,7 +409,7 @@ impl Gossip {
         let ready = peers.iter_mut().map(|(_, link)| link).filter(|link| link.is_ready());
         for link in ready.sample(rng, ROUND_TARGETS as usize) {
             // What the neighbour has by now is left out when its mail is sent.
-            ended.iter().for_each(|id| link.mail.announce(*id, now));
+            ended.iter().for_each(|rumour| link.mail.announce(rumour.id, now));
             note(&mut self.mail_at, now);
         }
     }
@@ -419,12 +440,12 @@ impl Gossip {
         let mut ids = link.mail.take_announcements();
         // Some may have come from that very neighbour meanwhile.
         ids.retain(|id| self.seen.get(*id).is_none_or(|entry| entry.inform(slot)));
-        self.last_round.retain(|id| {
+        self.last_round.retain(|Rumour { id, targets }| {
             let Some(entry) = self.seen.get(*id) else { return false };
-            if entry.inform(slot) {
+            if entry.told.len() < *targets && entry.inform(slot) {
                 ids.push(*id);
             }
-            entry.told.len() < ROUND_TARGETS
+            entry.told.len() < *targets
         });
         for ids in BoundedVec::chunks(&ids) {
             out(Output::Send { peer, message: Message::IHave(ids) });
@@ -439,11 +460,13 @@ impl Gossip {
     }
 }
 
-/// The labels to send a transaction on with.
-fn onward(path: Path, labels: &[u8; MAX_LINKS], own: Labels) -> Labels {
+/// The labels to send a transaction on with. If nobody knows any more which way it came, they are like no others, so that
+/// nothing is learned from it of those that come from here.
+fn onward(id: ShortId, path: Path, labels: &[u8; MAX_LINKS], own: Labels) -> Labels {
     match labels.get(usize::from(path.ingress)) {
         Some(label) => [*label, path.labels[0], path.labels[1]],
-        None => own,
+        None if path.ingress == LOCAL => own,
+        None => [id.0[0], id.0[1], id.0[2]],
     }
 }
 

@@ -84,10 +84,14 @@ impl Outage {
         }
     }
 
-    /// A link is gone.
-    pub(super) fn link_lost(&mut self, now: Time, slot: u8) {
+    /// A link is gone, whatever it was for.
+    pub(super) fn forget(&mut self, slot: u8) {
         self.known.remove(slot);
         self.voices[usize::from(slot)] = Voice::default();
+    }
+
+    /// A neighbour is gone.
+    pub(super) fn neighbour_lost(&mut self, now: Time) {
         if self.lost.len() == MAX_LINKS {
             self.lost.pop_front();
         }
@@ -135,6 +139,11 @@ mod tests {
         Time::after(Duration::from_millis(ms))
     }
 
+    fn lose(outage: &mut Outage, slot: u8, now: Time) {
+        outage.forget(slot);
+        outage.neighbour_lost(now);
+    }
+
     const ALL: [u8; 10] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 
     #[test]
@@ -166,15 +175,15 @@ mod tests {
     fn links_lost_together_are_an_outage_and_those_lost_apart_are_not() {
         let (mut outage, mut now) = (Outage::new(), 0);
         hear(&mut outage, &mut now, 640, &ALL);
-        outage.link_lost(at(now), 3);
+        lose(&mut outage, 3, at(now));
         assert!(!outage.is_on(at(now)));
         now += HOLD.as_millis() as u64;
-        outage.link_lost(at(now), 4);
+        lose(&mut outage, 4, at(now));
         assert!(!outage.is_on(at(now)));
-        outage.link_lost(at(now + 1), 5);
+        lose(&mut outage, 5, at(now + 1));
         assert!(outage.is_on(at(now + 1)));
         for number in 0..1000 {
-            outage.link_lost(at(now + number), 5);
+            lose(&mut outage, 5, at(now + number));
         }
         assert_eq!(outage.lost.len(), MAX_LINKS);
     }

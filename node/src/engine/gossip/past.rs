@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use starling_wire::ShortId;
 
 /// Ids of a generation, about 13 bytes each. At 20 per second one lasts for nearly two hours, at 1,000 for two minutes:
-/// many times what a copy takes to cross a network. All nodes of which have an id expire within that time of each other.
+/// many times what a copy takes to cross a network. What is in the pool for longer is found there.
 const GENERATION: usize = 128 * 1024;
 
 /// The last one to two generations of ids. Room is taken as it is needed.

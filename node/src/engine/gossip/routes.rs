@@ -24,6 +24,9 @@ pub(super) struct Path {
 }
 
 impl Path {
+    /// That of a transaction of which nobody knows any more how it came.
+    pub(super) const UNKNOWN: Self = Self { ingress: LOST, labels: [0; 3] };
+
     /// Whether a neighbour brought it that is still there.
     pub(super) fn is_from_neighbour(self) -> bool {
         self.ingress < LOCAL

@@ -71,7 +71,7 @@ impl Entry {
 
     /// One of which nobody knows any more how it came: every further copy is one too many.
     fn of_the_past(now: Time) -> Self {
-        Self { fate: Fate::Taken, copies: u8::MAX, ..Self::new(now, Path { ingress: LOST, labels: [0; 3] }) }
+        Self { fate: Fate::Taken, copies: u8::MAX, ..Self::new(now, Path::UNKNOWN) }
     }
 
     /// Whether a neighbour has it or was told of it.
@@ -147,13 +147,11 @@ impl Seen {
 
     /// What is remembered of a transaction that was taken in, even if it is no more than that.
     pub(super) fn recall(&mut self, now: Time, id: ShortId) -> Option<&mut Entry> {
-        if !self.fresh.contains(&id) {
-            if !self.past.contains(&id) {
-                return None;
-            }
+        if !self.fresh.contains(&id) && self.past.contains(&id) {
             self.make_room(now);
+            self.fresh.put(id, Entry::of_the_past(now));
         }
-        Some(self.fresh.get_or_insert_mut(id, || Entry::of_the_past(now)))
+        self.get(id)
     }
 
     /// Makes room for one more. Two go for one that comes: of a busy time, what is remembered goes little by little.
@@ -188,14 +186,19 @@ impl Seen {
         }
     }
 
-    /// Notes that a transaction was in the pool for as long as it may: the last to be forgotten from now on.
-    pub(super) fn expired(&mut self, id: ShortId) {
-        self.past.insert(id);
+    /// Notes that a transaction was in the pool for as long as it may. Until neighbours have let go of it, too, it is not
+    /// looked at; if somebody has it after that, it is as good as a new one.
+    pub(super) fn expired(&mut self, now: Time, id: ShortId) {
+        self.forget(id);
+        self.make_room(now);
+        let fate = Fate::RefusedUntil(now + FRESH);
+        self.fresh.put(id, Entry { fate, ..Entry::of_the_past(now) });
     }
 
     /// Makes as though it had never come.
     pub(super) fn forget(&mut self, id: ShortId) {
         self.fresh.pop(&id);
+        self.past.remove(&id);
     }
 
     /// What is remembered of a transaction, unless it is that it came long ago. Only copies keep it from being forgotten:
@@ -263,9 +266,10 @@ mod tests {
         assert!(seen.announced(later, id(1), 3), "what was refused may come again");
         seen.refused(later, id(97), false);
         assert_eq!(seen.receive(later, id(97), from(3)).0, Receipt::New, "and so may what the pool made room of");
-        assert!(seen.announced(later, id(200), 3));
-        seen.expired(id(200));
-        assert!(!seen.announced(later, id(200), 3));
+        seen.expired(later, id(96));
+        assert!(!seen.announced(later, id(96), 3));
+        assert_eq!(seen.receive(later, id(96), from(3)).0, Receipt::Duplicate);
+        assert!(seen.announced(later + FRESH, id(96), 3), "what expired is as good as new in the end");
     }
 
     #[test]

@@ -45,11 +45,11 @@ use super::{io::Output, peers::Peers, time::Time};
 const EVERY: Duration = Duration::from_secs(1);
 
 /// The same in a node that has found nothing lost in [`ENOUGH`] comparisons: what differed was under way and came by itself.
-/// The first loss is found so much later, the others as soon as ever.
+/// A first loss is found so much later.
 const EVERY_IN_ORDER: Duration = Duration::from_secs(4);
 
 /// The same in a node whose pool has not changed for [`ENOUGH`] comparisons: whoever got something that it lacks has a pool
-/// that did change, and asks soon.
+/// that did change, and asks sooner.
 const EVERY_IN_CALM: Duration = Duration::from_secs(8);
 
 /// See [`EVERY_IN_CALM`]. In so many every neighbour of a node with 16 links will have been asked by some other but for one
@@ -173,13 +173,12 @@ impl Reconcile {
         self.open(now, peer, first, wanted, pool, rng, out);
     }
 
-    pub(super) fn link_lost(&mut self, now: Time, peer: &NodeId) {
+    pub(super) fn link_lost(&mut self, peer: &NodeId) {
         self.asking.remove(peer);
         self.answers.forget(peer);
-        self.lost(now);
     }
 
-    /// Something was lost, and more may be.
+    /// Something was lost, or a neighbour with what it was about to send.
     pub(super) fn lost(&mut self, now: Time) {
         self.in_order = 0;
         self.next = self.next.min(now + self.mean().mul_f64(self.drawn));
