@@ -137,11 +137,10 @@ impl Gossip {
         self.outage.heard(now, slot);
     }
 
-    /// A transaction was submitted here, whatever became of it before.
+    /// A transaction was submitted here.
     pub(super) fn submitted(&mut self, now: Time, id: ShortId) {
         self.fetch.arrived(id);
-        let path = Path { ingress: LOCAL, labels: [0; 3] };
-        self.seen.receive(now, id, path).1.path = path;
+        self.seen.submitted(now, id);
     }
 
     /// A neighbour brought a transaction. A node that is `busy` with others has no use for a second copy:

@@ -9,7 +9,7 @@ use starling_wire::ShortId;
 use super::{
     super::{peers::Mask, time::Time},
     past::Past,
-    routes::{LOST, Path},
+    routes::{LOCAL, LOST, Path},
 };
 
 /// Most transactions of which all is remembered, about 140 bytes each. At 1,000 per second this is two minutes, many times
@@ -145,6 +145,13 @@ impl Seen {
         (receipt, entry)
     }
 
+    /// Notes that it was submitted here and taken in, whatever became of it before.
+    pub(super) fn submitted(&mut self, now: Time, id: ShortId) {
+        let path = Path { ingress: LOCAL, labels: [0; 3] };
+        let (_, entry) = self.receive(now, id, path);
+        (entry.fate, entry.path) = (Fate::Taken, path);
+    }
+
     /// What is remembered of a transaction that was taken in, even if it is no more than that.
     pub(super) fn recall(&mut self, now: Time, id: ShortId) -> Option<&mut Entry> {
         if !self.fresh.contains(&id) && self.past.contains(&id) {
@@ -270,6 +277,8 @@ mod tests {
         assert!(!seen.announced(later, id(96), 3));
         assert_eq!(seen.receive(later, id(96), from(3)).0, Receipt::Duplicate);
         assert!(seen.announced(later + FRESH, id(96), 3), "what expired is as good as new in the end");
+        seen.submitted(later, id(96));
+        assert!(!seen.announced(later + FRESH, id(96), 3), "unless it was submitted here meanwhile");
     }
 
     #[test]
