@@ -159,7 +159,8 @@ fn what_is_acknowledged_survives_being_killed() {
         log += &fs::read_to_string(world.path("d.log")).unwrap();
         let told: BTreeSet<&str> = log
             .lines()
-            .filter(|line| line.contains("left the pool: displaced"))
+            // It was replaced; if the node died before it had kept that, it says so when it comes back with both.
+            .filter(|line| line.contains("left the pool: displaced") || line.contains("at the restart: displaced id="))
             .filter_map(|line| line.split("id=").nth(1)?.split_whitespace().next())
             .collect();
         for id in wanted.difference(&found) {
