@@ -1,11 +1,11 @@
 //! Anti-entropy: what neither push nor announcement brought is found by comparing pools.
 //!
 //! Once a second on average, less often while nothing happens or nothing gets lost, a node sends a random neighbour a digest
-//! of its pool. One that holds the same says nothing; any other answers with coded symbols of its own pool (see [`starling_wire::sketch`]),
-//! as many as the digest wishes for: what comparisons of late have found says how many are mostly enough. If they are not,
-//! the node that began asks for more. Once it knows the difference in both directions it pulls what it lacks and announces
-//! what the neighbour lacks. As most of a difference between nodes that relay is under way, it is given some time to arrive
-//! first.
+//! of its pool. One that holds the same says nothing; any other answers with coded symbols of its own pool (see
+//! [`starling_wire::sketch`]), as many as the digest wishes for: what comparisons of late have found says how many are mostly
+//! enough. If they are not, the node that began asks for more. Once it knows the difference in both directions it pulls what
+//! it lacks and announces what the neighbour lacks. As most of a difference between nodes that relay is under way, it is
+//! given some time to arrive first.
 //!
 //! Where one of the two lacks most, sketches cost more than ids: the other announces its best transactions, and the
 //! rest is compared slice by slice with different neighbours, so that the useful part comes first and nobody is asked for
