@@ -36,10 +36,10 @@ impl Engine {
     }
 
     pub(super) fn push(&mut self, now: Time, peer: NodeId, labels: Labels, tx: SignedTx) {
+        let busy = self.is_busy();
         let Some(link) = self.peers.get_mut(&peer) else { return };
         let id = tx.short_id();
         self.locals.seen(&id);
-        let busy = self.checking >= BUSY || self.lag >= LATE;
         match self.gossip.received(now, peer, link, labels, &tx, busy) {
             gossip::Receipt::Duplicate => self.stats.duplicates += 1,
             gossip::Receipt::Invalid => self.blame(now, peer, Blame::InvalidItem),
@@ -59,6 +59,11 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Whether the node is behind with its work.
+    pub(super) fn is_busy(&self) -> bool {
+        self.checking >= BUSY || self.lag >= LATE
     }
 
     pub(super) fn refuse(&mut self, now: Time, peer: NodeId, tx: &SignedTx, rejection: Rejection) {

@@ -1,10 +1,10 @@
 //! Anti-entropy: what neither push nor announcement brought is found by comparing pools.
 //!
-//! Once a second on average, less often while nothing happens or nothing gets lost, a node sends a random neighbour a digest
-//! of its pool. One that holds the same says nothing; any other answers with coded symbols of its own pool (see
-//! [`starling_wire::sketch`]), as many as the digest wishes for: what comparisons of late have found says how many are mostly
-//! enough. If they are not, the node that began asks for more. Once it knows the difference in both directions it pulls what
-//! it lacks and announces what the neighbour lacks. As most of a difference between nodes that relay is under way, it is
+//! Once a second on average, less often while nothing happens or gets lost or there is much else to do, a node sends a random
+//! neighbour a digest of its pool. One that holds the same says nothing; any other answers with coded symbols of its own pool
+//! (see [`starling_wire::sketch`]), as many as the digest wishes for: what comparisons of late have found says how many are
+//! mostly enough. If they are not, the node that began asks for more. Once it knows the difference in both directions it pulls
+//! what it lacks and announces what the neighbour lacks. As most of a difference between nodes that relay is under way, it is
 //! given some time to arrive first.
 //!
 //! Where one of the two lacks most, sketches cost more than ids: the other announces its best transactions, and the
@@ -51,6 +51,10 @@ const EVERY_IN_ORDER: Duration = Duration::from_secs(4);
 /// The same in a node whose pool has not changed for [`ENOUGH`] comparisons: whoever got something that it lacks has a pool
 /// that did change, and asks sooner.
 const EVERY_IN_CALM: Duration = Duration::from_secs(8);
+
+/// How long a node that is behind with its work puts off a comparison: both ends look at all their ids for it, and mostly find
+/// what is under way. With some thousand in each pool that was an eighth of the work of a busy machine.
+const PUT_OFF: Duration = EVERY_IN_CALM;
 
 /// See [`EVERY_IN_CALM`]. In so many every neighbour of a node with 16 links will have been asked by some other but for one
 /// in 170.
@@ -118,6 +122,8 @@ pub(super) enum Outcome {
 pub(super) struct Reconcile {
     /// When to begin the next comparison.
     next: Time,
+    /// When the last one began.
+    last: Time,
     /// The wait for it, in units of its mean.
     drawn: f64,
     /// What the pool holds.
@@ -144,6 +150,7 @@ impl Reconcile {
     pub(super) fn new() -> Self {
         Self {
             next: Time::ZERO + EVERY,
+            last: Time::ZERO,
             drawn: 1.0,
             holds: Fingerprint::default(),
             calm: 0,
@@ -195,10 +202,11 @@ impl Reconcile {
         }
     }
 
-    /// Begins what is due. Gives what is to be asked for now, by neighbour.
+    /// Begins what is due, if the node is not too busy. Gives what is to be asked for now, by neighbour.
     pub(super) fn timeout(
         &mut self,
         now: Time,
+        busy: bool,
         peers: &Peers,
         pool: &Mempool,
         rng: &mut impl Rng,
@@ -209,10 +217,7 @@ impl Reconcile {
             due.entry(peer).or_default().push(id);
         }
         if now >= self.next {
-            self.calm = self.calm.saturating_add(1);
-            self.in_order = self.in_order.saturating_add(1);
             self.drawn = rng.random_range(0.5..1.5);
-            self.next = now + self.mean().mul_f64(self.drawn);
             for (_, ended) in self.asking.extract_if(.., |_, asking| !asking.is_going_on(now)) {
                 if ended.taken() == 0 {
                     // Silence mostly means that there is no difference.
@@ -220,15 +225,28 @@ impl Reconcile {
                 }
             }
             self.answers.expire(now);
-            if let Some(peer) = self.choose(now, peers, rng)
-                && let Some(slice) = divided(Slice::ALL, pool.len(), MAX_SLICE, rng).pop()
-            {
-                let wanted = self.first(now, slice);
-                self.open(now, peer, slice, wanted, pool, rng, out);
+            if busy && now - self.last < PUT_OFF {
+                self.next = now + EVERY.mul_f64(self.drawn);
+            } else {
+                self.begin(now, peers, pool, rng, out);
             }
             self.go_on(now, peers, pool, rng, out);
         }
         due
+    }
+
+    /// Compares all there is with some neighbour, or a part of what is too much at once.
+    fn begin(&mut self, now: Time, peers: &Peers, pool: &Mempool, rng: &mut impl Rng, out: &mut impl FnMut(Output)) {
+        self.calm = self.calm.saturating_add(1);
+        self.in_order = self.in_order.saturating_add(1);
+        self.last = now;
+        self.next = now + self.mean().mul_f64(self.drawn);
+        if let Some(peer) = self.choose(now, peers, rng)
+            && let Some(slice) = divided(Slice::ALL, pool.len(), MAX_SLICE, rng).pop()
+        {
+            let wanted = self.first(now, slice);
+            self.open(now, peer, slice, wanted, pool, rng, out);
+        }
     }
 
     /// Something may have changed the pool.

@@ -10,8 +10,9 @@ use super::{
 impl Engine {
     /// Begins comparisons that are due, and asks for what earlier ones found missing.
     pub(in super::super) fn reconcile(&mut self, now: Time) {
+        let busy = self.is_busy();
         let out = &mut |output| self.outputs.push_back(output);
-        let due = self.reconcile.timeout(now, &self.peers, &self.pool, &mut self.rng, out);
+        let due = self.reconcile.timeout(now, busy, &self.peers, &self.pool, &mut self.rng, out);
         for (peer, mut ids) in due {
             ids.retain(|id| self.pool.get_short(id).is_none());
             // Others a block has taken out again meanwhile.
