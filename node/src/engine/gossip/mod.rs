@@ -219,7 +219,7 @@ impl Gossip {
             }
         }
         entry.holders.insert_all(pushed);
-        entry.pushed.insert_all(pushed);
+        (entry.pushed, entry.credited) = (pushed, false);
         for (peer, link) in peers.iter_mut().filter(|(_, link)| pushed.contains(link.slot)) {
             out(Output::Send { peer: *peer, message: message.clone() });
             self.send_mail(now, *peer, link, true, out);
@@ -336,13 +336,16 @@ impl Gossip {
         false
     }
 
-    /// A neighbour did not need what was pushed to it. What it says of anything else means nothing.
+    /// A neighbour did not need what was pushed to it. What it says of anything else means nothing. One that is behind with
+    /// its work says so late, when its silence was already taken for need: if that stood, all its neighbours would push
+    /// everything to it, which would put it further behind.
     pub(super) fn pruned(&mut self, ids: &[ShortId], slot: u8) {
         for id in ids {
-            if let Some(entry) = self.seen.get(*id)
-                && entry.pushed.contains(slot)
-            {
-                entry.pushed.remove(slot);
+            let Some(entry) = self.seen.get(*id).filter(|entry| entry.pushed.contains(slot)) else { continue };
+            entry.pushed.remove(slot);
+            if entry.credited {
+                self.routes.take_back(entry.path, slot);
+            } else {
                 self.routes.learn(entry.path, Mask::of(slot), false);
             }
         }
@@ -424,7 +427,8 @@ impl Gossip {
         {
             self.evidence.pop_front();
             let Some(entry) = self.seen.get(id) else { continue };
-            self.routes.learn(entry.path, std::mem::take(&mut entry.pushed), true);
+            entry.credited = true;
+            self.routes.learn(entry.path, entry.pushed, true);
         }
     }
 

@@ -99,6 +99,13 @@ impl Row {
         cell.useful += (sample - cell.useful) / f32::from(cell.weight);
     }
 
+    /// Makes nothing of a sample of 1.
+    fn take_back(&mut self, slot: usize) {
+        if let Some(cell) = self.cells.get_mut(slot).filter(|cell| cell.weight > 0) {
+            cell.useful = (cell.useful - 1.0 / f32::from(cell.weight)).max(0.0);
+        }
+    }
+
     fn correct(&self, estimates: &mut Estimates) {
         for (cell, estimate) in self.cells.iter().zip(&mut estimates.useful) {
             if cell.weight > 0 {
@@ -203,6 +210,20 @@ impl Routes {
         }
     }
 
+    /// A push that was taken to be of use, of a transaction that came this way, was not: its sample becomes one of 0.
+    pub(super) fn take_back(&mut self, path: Path, slot: u8) {
+        if path.ingress == LOST {
+            return;
+        }
+        let ingress = self.ingress(path.ingress);
+        ingress.any.take_back(slot.into());
+        for context in contexts(path.labels) {
+            if let Some(row) = ingress.contexts.get_mut(&context) {
+                row.take_back(slot.into());
+            }
+        }
+    }
+
     /// The first copy of a transaction came this way, unasked or pulled.
     pub(super) fn came_first(&mut self, path: Path, pulled: bool) {
         let row = self.ingress(path.ingress).context(contexts(path.labels)[1]);
@@ -257,6 +278,20 @@ mod tests {
         assert!(worth(&mut routes, WAY, 1));
         routes.learn(WAY, Mask::of(0), true);
         assert!(worth(&mut routes, WAY, 0), "and one pull reopens it");
+    }
+
+    #[test]
+    fn what_is_always_taken_back_is_not_pushed() {
+        let mut routes = Routes::default();
+        routes.take_back(WAY, 0);
+        assert!(worth(&mut routes, WAY, 0), "nothing was learned that could be");
+        for _ in 0..100 {
+            routes.learn(WAY, Mask::of(0), true);
+            assert!(worth(&mut routes, WAY, 0));
+            routes.take_back(WAY, 0);
+        }
+        assert!(!worth(&mut routes, WAY, 0));
+        routes.take_back(WAY, 63);
     }
 
     #[test]

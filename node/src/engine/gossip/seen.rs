@@ -43,8 +43,10 @@ pub(super) struct Entry {
     pub(super) holders: Mask,
     /// Neighbours it was announced to.
     pub(super) told: Mask,
-    /// Neighbours it was pushed to unasked, while it is open whether they needed it.
+    /// Neighbours it was pushed to unasked, that have not said that they did not need it.
     pub(super) pushed: Mask,
+    /// Whether their silence was taken for need.
+    pub(super) credited: bool,
     /// Neighbours that asked for it although they were known to have it, or to be sent it.
     pub(super) again: Mask,
     /// The way of the first copy.
@@ -62,6 +64,7 @@ impl Entry {
             holders: Mask::default(),
             told: Mask::default(),
             pushed: Mask::default(),
+            credited: false,
             again: Mask::default(),
             path,
             since: now,
