@@ -36,7 +36,7 @@ of the same round; where ratios of some rounds are above 1 and of others below, 
 
 What is compared is how they do once they know the network: only the last quarter of each load counts, unless --settle \
 says otherwise. With --settle 0s all of it does, while Starling learns ways and gossipsub meshes form. The rates that \
---saturate tries count in full.
+--saturate tries count in full, after half of each for as long.
 
 Ratios that --threshold bounds, each by its median over the rounds: wire_bytes copies cpu rss latency_p50 latency_p95 \
 latency_p99 coverage_p95 (time until all nodes have a transaction) and, with --saturate, saturation.")]

@@ -91,7 +91,7 @@ impl Trial {
             store: self.store && relay == Relay::Starling,
             accounts: load::accounts_for(load.total()),
         };
-        Ok(Experiment { testnet, load, settle, patience: PATIENCE, keep: None, page: None })
+        Ok(Experiment { testnet, warm_up: None, load, settle, patience: PATIENCE, keep: None, page: None })
     }
 }
 
@@ -106,6 +106,8 @@ pub(super) fn pool_room(tx_size: usize) -> usize {
 pub(super) struct Experiment {
     /// The testnet.
     pub(super) testnet: Spec,
+    /// What is sent before, if anything. It does not count.
+    warm_up: Option<LoadSpec>,
     /// What is sent.
     pub(super) load: LoadSpec,
     /// From when on figures count, from the start of the load.
@@ -155,11 +157,10 @@ struct Run {
 }
 
 impl Experiment {
-    /// The same testnet with another load, all of whose transactions count.
-    pub(super) fn with_load(&self, rate: f64, duration: Duration, patience: Duration) -> Self {
-        let load = LoadSpec { rate, duration, ..self.load };
-        let testnet = Spec { accounts: load::accounts_for(load.total()), ..self.testnet.clone() };
-        Self { testnet, load, settle: Duration::ZERO, patience, keep: None, page: None }
+    /// The same testnet with another load, all of whose transactions count, after one that warms it up.
+    pub(super) fn with_loads(&self, warm_up: LoadSpec, load: LoadSpec, patience: Duration) -> Self {
+        let testnet = Spec { accounts: load::accounts_for(warm_up.total() + load.total()), ..self.testnet.clone() };
+        Self { testnet, warm_up: Some(warm_up), load, settle: Duration::ZERO, patience, keep: None, page: None }
     }
 
     /// Does it, and leaves nothing behind but what is to be kept.
@@ -188,6 +189,7 @@ impl Experiment {
 
     async fn drive(&self, mut senders: Vec<Sender>, testnet: &mut Testnet) -> Result<Run, Failure> {
         // First, as it takes a moment: the nodes' figures are not to be those of a machine that is busy with this.
+        let warm_up = self.warm_up.map(|load| load::plan(&load, &mut senders)).transpose()?;
         let plan = load::plan(&self.load, &mut senders)?;
         let due: BTreeMap<TxId, Due> =
             plan.iter().map(|planned| (planned.id, Due { at: planned.at, node: planned.node })).collect();
@@ -195,8 +197,12 @@ impl Experiment {
         testnet.settle().await?;
         let (nodes, clients) = (&testnet.manifest().nodes, testnet.clients()?);
         let start = measure::sample(nodes, &clients).await?;
+        let warm_up = match warm_up {
+            Some(plan) => load::run(plan, &clients).await.accepted.len(),
+            None => 0,
+        };
         let settled = async {
-            if self.settle.is_zero() {
+            if self.settle.is_zero() && self.warm_up.is_none() {
                 return Ok(start.clone());
             }
             tokio::time::sleep(self.settle).await;
@@ -204,7 +210,7 @@ impl Experiment {
         };
         let (outcome, before) = tokio::join!(load::run(plan, &clients), settled);
         let before = before?;
-        let accepted = outcome.accepted.len() as u64;
+        let accepted = (warm_up + outcome.accepted.len()) as u64;
         let late_enough = |id: &&TxId| due.get(*id).is_some_and(|due| due.at >= self.settle);
         let counted: BTreeSet<TxId> = outcome.accepted.iter().filter(late_enough).copied().collect();
         if counted.is_empty() {

@@ -31,8 +31,8 @@ pub(super) struct Saturate {
     /// Look for the highest rate held, too: 99.9 % delivered, and 99 % within a second of when they were due
     #[arg(long)]
     saturate: bool,
-    /// How long each rate is tried, on fresh nodes
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration, requires = "saturate")]
+    /// How long each rate is tried, on fresh nodes that have had half of it for as long
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, requires = "saturate")]
     step: Duration,
     /// The highest rate tried [default: what fits into a node's pool]
     #[arg(long, value_name = "N", value_parser = rate, requires = "saturate")]
@@ -54,8 +54,8 @@ impl Saturate {
         let room = self.room(experiment.load.tx_size);
         match self.max_rate {
             Some(rate) if rate > room => Err(Failure::usage(format!(
-                "{rate} transactions a second for {} s do not fit into a node's pool: {room:.0} a second do. Choose a \
-                 lower --max-rate or a shorter --step",
+                "{rate} transactions a second for {} s, and half as many for as long before, do not fit into a node's pool: \
+                 {room:.0} a second do. Choose a lower --max-rate or a shorter --step",
                 self.step.as_secs_f64()
             ))),
             _ => Ok(()),
@@ -64,7 +64,8 @@ impl Saturate {
 
     /// The rate at which a step fills a node's pool: without blocks, every transaction stays there.
     fn room(&self, tx_size: usize) -> f64 {
-        (pool_room(tx_size) as f64 / self.step.as_secs_f64()).floor().clamp(1.0, MAX_RATE)
+        let with_warm_up = self.step * 3 / 2;
+        (pool_room(tx_size) as f64 / with_warm_up.as_secs_f64()).floor().clamp(1.0, MAX_RATE)
     }
 
     /// Does an experiment and, if it is asked for, adds the highest rate held on the same testnet to the figures.
@@ -85,7 +86,10 @@ impl Saturate {
         let most = self.max_rate.unwrap_or_else(|| self.room(experiment.load.tx_size));
         let (mut search, mut steps) = (Search::new(limit.tps * FIRST, most), Vec::new());
         while let Some(rate) = search.next() {
-            let tried = experiment.with_load(rate, self.step, PATIENCE).run(interrupt).await?;
+            let load = LoadSpec { rate, duration: self.step, ..experiment.load };
+            // Nodes that know nothing of each other do more for each transaction than they would go on doing.
+            let warm_up = LoadSpec { rate: rate / 2.0, ..load };
+            let tried = experiment.with_loads(warm_up, load, PATIENCE).run(interrupt).await?;
             let step = Step::new(rate, tried.kept, tried.late);
             say(format_args!("{}: {step}", experiment.testnet.relay.name()));
             search.note(rate, step.held);
