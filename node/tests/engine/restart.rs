@@ -1,16 +1,12 @@
 //! Engines that go on from what another of them, of the same node, said should be kept.
 
-#![expect(clippy::unwrap_used, reason = "a failed test may panic")]
-
-#[allow(dead_code, reason = "shared with the other tests of the engine")]
-mod cluster;
-
 use std::{collections::BTreeMap, time::Duration};
 
-use cluster::{Cluster, transfer};
 use starling_mempool::{Origin, PoolConfig};
 use starling_node::engine::{AppliedBlock, Change, Input, Saved, Ticket};
 use starling_wire::{Unverified, Verified, verify};
+
+use crate::cluster::{Cluster, transfer};
 
 /// What a node said until now, put together as a store does.
 fn saved(cluster: &Cluster, node: usize) -> Saved {

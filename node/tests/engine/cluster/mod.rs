@@ -1,5 +1,7 @@
 //! Engines joined by imagined links: messages take a fixed time, nothing else is between them. Runs are deterministic.
 
+mod puppet;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -12,7 +14,8 @@ use starling_node::engine::{
     PeerRecord, ProducerConfig, Saved, Ticket, Time,
 };
 use starling_wire::{
-    AccountId, Message, NetworkId, NodeId, SecretKey, SignedTx, Transaction, TxId, Unverified, limits::MAX_PAYLOAD,
+    AccountId, BoundedVec, Message, NetworkId, NodeId, SecretKey, ShortId, SignedTx, Transaction, TxId, Unverified,
+    limits::{MAX_IDS, MAX_PAYLOAD},
     verify,
 };
 
@@ -77,6 +80,15 @@ pub(crate) fn genesis() -> Genesis {
 
 pub(crate) fn producer_key(i: u64) -> SecretKey {
     SecretKey::insecure_from_name(i, "producer")
+}
+
+/// A transaction that any neighbour may push.
+pub(crate) fn push(tx: SignedTx) -> Message {
+    Message::Push { labels: [1, 2, 3], tx }
+}
+
+pub(crate) fn ids(txs: &[&SignedTx]) -> BoundedVec<ShortId, MAX_IDS> {
+    BoundedVec::new(txs.iter().map(|tx| tx.short_id()).collect()).unwrap()
 }
 
 /// A transaction of a rich account that any node of the network admits.
@@ -214,23 +226,6 @@ impl Cluster {
         let dropped = self.engines[i].restore(saved);
         self.input(i, Input::LocalRecord(record(i, self.ids[i])));
         dropped
-    }
-
-    /// A neighbour of node 0 whose words are put into its mouth by the test; its engine never runs.
-    pub(crate) fn puppet(&mut self) -> NodeId {
-        let i = self.engines.len();
-        self.dead.insert(i);
-        self.add(0, None, 0);
-        self.links.insert((0, i));
-        let peer = self.ids[i];
-        self.input(0, Input::Connected { peer, direction: Direction::Incoming, address: None });
-        peer
-    }
-
-    /// Lets a puppet give a sign of life every second from now on, as a neighbour must.
-    pub(crate) fn beat(&mut self, peer: NodeId) {
-        self.beating.insert(peer);
-        self.schedule(Duration::from_secs(1), 0, Input::Message { peer, message: Message::Alive });
     }
 
     fn schedule(&mut self, after: Duration, to: usize, input: Input) {

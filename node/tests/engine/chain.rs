@@ -1,16 +1,12 @@
 //! Chains of engines that are joined by imagined links.
 
-#![expect(clippy::unwrap_used, reason = "a failed test may panic")]
-
-#[allow(dead_code, reason = "shared with the other tests of the engine")]
-mod cluster;
-
 use std::time::Duration;
 
-use cluster::{Cluster, account_key, producer_key, transfer};
 use starling_mempool::AccountView;
-use starling_node::engine::ProducerConfig;
-use starling_wire::Message;
+use starling_node::engine::{Event, ProducerConfig};
+use starling_wire::{Block, BlockId, BoundedVec, Message, NetworkId, SecretKey, TxId};
+
+use crate::cluster::{Cluster, account_key, producer_key, transfer};
 
 #[test]
 fn whoever_comes_late_gets_pool_and_chain() {
@@ -75,4 +71,52 @@ fn whoever_is_far_behind_is_sent_what_is_no_longer_in_memory() {
     cluster.run_until("the late one has all", |c| c.engine(late).chain().height() == 100);
     assert_eq!(cluster.engine(late).ledger().digest(), cluster.engine(0).ledger().digest());
     assert!((20..60).contains(&cluster.reads), "once for each block that is not in memory: {}", cluster.reads);
+}
+
+#[test]
+fn only_the_producer_whose_turn_it_is_makes_a_block() {
+    let mut cluster = Cluster::new(1, 8, 0, 13);
+    let block = |key: &SecretKey, height, parent| {
+        let tx_ids = BoundedVec::new(vec![]).unwrap();
+        Message::Block(Block { network: NetworkId(7), height, parent, timestamp_ms: 0, tx_ids }.sign(key))
+    };
+    let honest = cluster.hostile();
+    cluster.say(honest, block(&producer_key(0), 1, BlockId::ZERO));
+    cluster.run(Duration::from_millis(1));
+    assert_eq!(cluster.engine(0).chain().height(), 1);
+    let first = cluster.engine(0).chain().head();
+    // A second block for the same height changes nothing, and passing it on is no crime.
+    let Message::Block(other) = block(&producer_key(0), 1, BlockId([1; 32])) else { unreachable!() };
+    cluster.say(honest, Message::Block(other));
+    assert_eq!(cluster.score(honest), 0.0);
+    let liar = cluster.hostile();
+    for height in 2..7 {
+        cluster.say(liar, block(&SecretKey::from_seed(&[1; 32]), height, first));
+    }
+    assert!(cluster.is_banned(liar));
+    assert_eq!(cluster.engine(0).chain().head(), first);
+}
+
+#[test]
+fn a_block_that_cannot_be_applied_does_not_stop_the_chain() {
+    let mut cluster = Cluster::new(1, 8, 0, 14);
+    let peer = cluster.hostile();
+    let tx = transfer(0, 0);
+    let block = |ids: Vec<TxId>| {
+        let tx_ids = BoundedVec::new(ids).unwrap();
+        let block = Block { network: NetworkId(7), height: 1, parent: BlockId::ZERO, timestamp_ms: 0, tx_ids };
+        Message::Block(block.sign(&producer_key(0)))
+    };
+    cluster.say(peer, block(vec![tx.id(), tx.id()]));
+    cluster.run(Duration::from_millis(1));
+    cluster.say(peer, Message::BlockTx(tx.clone()));
+    cluster.run(Duration::from_millis(1));
+    assert!(cluster.events.iter().any(|(_, _, event)| matches!(event, Event::BlockRefused { height: 1, .. })));
+    cluster.say(peer, block(vec![tx.id()]));
+    cluster.run(Duration::from_millis(1));
+    assert_eq!(cluster.engine(0).chain().height(), 0, "waits for the transaction");
+    cluster.say(peer, Message::BlockTx(tx.clone()));
+    cluster.run(Duration::from_millis(1));
+    assert_eq!(cluster.engine(0).chain().height(), 1);
+    assert_eq!(cluster.engine(0).chain().included_at(&tx.id()), Some(1));
 }

@@ -1,19 +1,15 @@
 //! The network measures itself: engines joined by imagined links, and hostile neighbours played by the test.
 
-#![expect(clippy::unwrap_used, reason = "a failed test may panic")]
-
-#[allow(dead_code, reason = "shared with the tests of the engine")]
-mod cluster;
-
 use std::time::Duration;
 
-use cluster::{Cluster, genesis, node_key, transfer};
 use starling_mempool::Origin;
 use starling_node::engine::{Figure, Input, Network, Saved, Spread};
 use starling_wire::{
-    BoundedVec, EPOCH_MS, Figures, GenesisId, GetReports, Hello, Message, NetworkId, NodeId, PROTOCOL_VERSION, Report,
-    ReportDigest, ReportList, SecretKey, Signature, SignedReport, VerifiedReport, limits::SAMPLE, report::rank,
+    BoundedVec, EPOCH_MS, Figures, GenesisId, GetReports, Message, NodeId, Report, ReportDigest, ReportList, SecretKey,
+    Signature, SignedReport, VerifiedReport, limits::SAMPLE, report::rank,
 };
+
+use crate::cluster::{Cluster, address, genesis, node_key, transfer};
 
 /// An epoch begins at the cluster's time zero.
 const EPOCH: u32 = 1000;
@@ -42,16 +38,9 @@ fn run_to(cluster: &mut Cluster, second: u64) {
     cluster.run(Duration::from_secs(second) - cluster.now.since_start());
 }
 
-/// A neighbour of node 0 that is played by the test and has said hello.
-fn hostile(cluster: &mut Cluster) -> NodeId {
-    let peer = cluster.puppet();
-    let hello = Hello { version: PROTOCOL_VERSION, network: NetworkId(7), genesis: genesis().id(), height: 0 };
-    say(cluster, peer, Message::Hello(hello));
-    peer
-}
-
+/// Lets a neighbour of node 0 say something, and signatures be checked.
 fn say(cluster: &mut Cluster, peer: NodeId, message: Message) {
-    cluster.input(0, Input::Message { peer, message });
+    cluster.say(peer, message);
     cluster.run(Duration::from_millis(1));
 }
 
@@ -148,7 +137,7 @@ fn a_clock_that_is_set_right_is_followed() {
 fn forged_reports_are_refused_and_charged() {
     let mut cluster = reporting(&[0; 3], 2);
     cluster.settle(2);
-    let peer = hostile(&mut cluster);
+    let peer = cluster.hostile();
     // Of another node, of another network, and with a changed signature: none is what its node signed.
     let (victim, own) = (node_key(2), stranger(1));
     let mut of_another = *report(&own, EPOCH, 1, &genesis().id()).signed();
@@ -158,7 +147,7 @@ fn forged_reports_are_refused_and_charged() {
     changed.signature = Signature([3; 64]);
     for (count, forged) in [of_another, foreign, changed].into_iter().enumerate() {
         say(&mut cluster, peer, reports(&[forged]));
-        let score = cluster.engine(0).score(cluster.now, &peer);
+        let score = cluster.score(peer);
         assert!((-25.1 * (count + 1) as f64..-24.0 * (count + 1) as f64).contains(&score), "{score}");
     }
     say(&mut cluster, peer, reports(&[of_another, foreign, changed]));
@@ -172,7 +161,7 @@ fn forged_reports_are_refused_and_charged() {
 fn two_reports_of_one_node_are_kept_as_proof_everywhere_and_do_not_count() {
     let mut cluster = reporting(&[0; 4], 3);
     cluster.settle(3);
-    let peer = hostile(&mut cluster);
+    let peer = cluster.hostile();
     let liar = stranger(1);
     let [first, second] = [1, 2].map(|links| *report(&liar, EPOCH, links, &genesis().id()).signed());
     say(&mut cluster, peer, reports(&[first]));
@@ -185,7 +174,7 @@ fn two_reports_of_one_node_are_kept_as_proof_everywhere_and_do_not_count() {
         assert_eq!((network.size.value, &network.liars[..]), (4.0, &[liar.node()][..]), "node {i}");
         assert_eq!(cluster.engine(i).stats().liars, 1);
     }
-    assert!(cluster.engine(0).score(cluster.now, &peer) > -1.0, "who brings a proof is not to blame");
+    assert!(cluster.score(peer) > -1.0, "who brings a proof is not to blame");
     // It can be shown to anybody, and outlives the epoch.
     run_to(&mut cluster, 95);
     let proof = cluster.engine(3).proofs().next().unwrap();
@@ -200,7 +189,7 @@ fn two_reports_of_one_node_are_kept_as_proof_everywhere_and_do_not_count() {
 fn reports_of_other_times_and_unasked_lists_are_passed_over() {
     let mut cluster = reporting(&[0; 2], 1);
     cluster.settle(1);
-    let peer = hostile(&mut cluster);
+    let peer = cluster.hostile();
     run_to(&mut cluster, 10);
     for epoch in [EPOCH - 1, EPOCH + 1, 0, u32::MAX] {
         let old = *report(&stranger(1), epoch, 1, &genesis().id()).signed();
@@ -226,7 +215,7 @@ fn reports_of_other_times_and_unasked_lists_are_passed_over() {
 fn who_asks_for_too_many_reports_or_brings_too_many_is_held_back() {
     let mut cluster = reporting(&[0; 2], 1);
     cluster.settle(1);
-    let peer = hostile(&mut cluster);
+    let peer = cluster.hostile();
     run_to(&mut cluster, 5);
     // Strangers in the order of falling ranks: each would enter the sample when it comes.
     let mut many: Vec<_> = (0..3000).map(|number| report(&stranger(number), EPOCH, 1, &genesis().id())).collect();
@@ -268,7 +257,7 @@ fn a_restarted_node_does_not_contradict_itself() {
         let txs = cluster.engine(4).pool().iter().filter(|_| remembers).map(|tx| (tx.clone(), Origin::Peer)).collect();
         cluster.restart(4, Saved { txs, ..Saved::default() });
         run_to(&mut cluster, finds_others_at);
-        cluster.input(4, Input::AddPeer(cluster::address(0)));
+        cluster.input(4, Input::AddPeer(address(0)));
         run_to(&mut cluster, 55);
         for i in 0..5 {
             let network = network(&cluster, i);

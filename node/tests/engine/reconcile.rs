@@ -1,29 +1,24 @@
 //! Comparing pools: engines joined by imagined links that start with different pools, or lose messages on the way.
 
-#![expect(clippy::unwrap_used, reason = "a failed test may panic")]
-
-#[allow(dead_code, reason = "shared with the tests of the engine")]
-mod cluster;
-
-use std::{cell::Cell, collections::BTreeSet, rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use bytes::BytesMut;
-use cluster::{Cluster, account_key, address, transfer};
 use proptest::prelude::*;
 use starling_mempool::GenesisAccount;
 use starling_node::engine::{Event, Input};
 use starling_wire::{
-    BoundedVec, Digest, Fingerprint, GetSymbols, Hello, Kind, Message, NetworkId, NodeId, PROTOCOL_VERSION, ShortId,
-    SignedTx, Sketch, Slice,
+    BoundedVec, Digest, Fingerprint, GetSymbols, Kind, Message, NodeId, ShortId, SignedTx, Sketch, Slice,
     limits::MAX_SYMBOLS,
     sketch::{Encoder, Symbol, enough_for},
 };
+
+use crate::cluster::{self, Cluster, account_key, address, transfer};
 
 /// Rich accounts; no more than 64 transactions of each fit into a pool.
 const ACCOUNTS: u64 = 400;
 
 /// The `i`th of many transactions; each has a fee of its own.
-fn tx(i: u64) -> SignedTx {
+pub(crate) fn tx(i: u64) -> SignedTx {
     let (account, nonce) = (i % ACCOUNTS, i / ACCOUNTS);
     let mut tx = transfer(account, nonce).transaction().clone();
     tx.fee = 10_000 + i * 7919 % 10_007;
@@ -31,7 +26,7 @@ fn tx(i: u64) -> SignedTx {
 }
 
 /// Nodes that have not met, each with some of the transactions.
-fn strangers(pools: &[Vec<u64>], seed: u64) -> Cluster {
+pub(crate) fn strangers(pools: &[Vec<u64>], seed: u64) -> Cluster {
     let mut cluster = Cluster::new(0, 0, 0, seed);
     let account = |i| GenesisAccount { id: account_key(i).account(), balance: 1_000_000_000 };
     cluster.genesis.accounts = (0..ACCOUNTS).map(account).collect();
@@ -46,20 +41,20 @@ fn strangers(pools: &[Vec<u64>], seed: u64) -> Cluster {
     cluster
 }
 
-fn link(cluster: &mut Cluster, from: usize, to: usize) {
+pub(crate) fn link(cluster: &mut Cluster, from: usize, to: usize) {
     cluster.input(from, Input::AddPeer(address(to)));
 }
 
-fn bytes(messages: &[(usize, usize, Message)]) -> usize {
+pub(crate) fn bytes(messages: &[(usize, usize, Message)]) -> usize {
     messages.iter().map(|(.., message)| message.encode(&mut BytesMut::new())).sum()
 }
 
-fn of_kinds(messages: &[(usize, usize, Message)], kinds: &[Kind]) -> Vec<(usize, usize, Message)> {
+pub(crate) fn of_kinds(messages: &[(usize, usize, Message)], kinds: &[Kind]) -> Vec<(usize, usize, Message)> {
     messages.iter().filter(|(.., message)| kinds.contains(&message.kind())).cloned().collect()
 }
 
 /// Which comparison a message belongs to.
-fn salt(message: &Message) -> Option<u64> {
+pub(crate) fn salt(message: &Message) -> Option<u64> {
     match message {
         Message::Digest(Digest { salt, .. })
         | Message::Sketch(Sketch { salt, .. })
@@ -68,7 +63,41 @@ fn salt(message: &Message) -> Option<u64> {
     }
 }
 
-const COMPARING: [Kind; 3] = [Kind::Digest, Kind::Sketch, Kind::GetSymbols];
+/// The last digest that node 0 sent a neighbour.
+pub(crate) fn digest_to(cluster: &Cluster, peer: &NodeId) -> Option<Digest> {
+    let to = cluster.index(peer);
+    cluster.sent.iter().rev().find_map(|(_, node, message)| match message {
+        Message::Digest(digest) if *node == to => Some(*digest),
+        _ => None,
+    })
+}
+
+pub(crate) fn sketch(salt: u64, count: u32, from: u32, symbols: Vec<Symbol>) -> Message {
+    Message::Sketch(Sketch { salt, count, from, symbols: BoundedVec::new(symbols).unwrap() })
+}
+
+/// Lets node 0 run, and a neighbour answer what it says.
+pub(crate) fn answering(
+    cluster: &mut Cluster,
+    peer: NodeId,
+    time: Duration,
+    mut answer: impl FnMut(&Cluster, &Message) -> Option<Message>,
+) {
+    let (to, end, mut read) = (cluster.index(&peer), cluster.now + time, cluster.sent.len());
+    while cluster.now < end {
+        cluster.run(Duration::from_millis(5));
+        while let Some((_, node, message)) = cluster.sent.get(read) {
+            read += 1;
+            if *node == to
+                && let Some(answer) = answer(cluster, message)
+            {
+                cluster.say(peer, answer);
+            }
+        }
+    }
+}
+
+pub(crate) const COMPARING: [Kind; 3] = [Kind::Digest, Kind::Sketch, Kind::GetSymbols];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
@@ -166,6 +195,23 @@ fn pools_are_compared_less_often_while_nothing_gets_lost() {
     cluster.crash(5, Duration::from_secs(1));
     let after = begun(&mut cluster, 8);
     assert!(after > 1.5 * before, "{after} {before}");
+}
+
+#[test]
+fn nodes_that_are_behind_with_their_work_put_comparisons_off() {
+    let begun = |behind: bool| {
+        let mut cluster = Cluster::new(2, 8, 0, 26);
+        cluster.settle(1);
+        let before = cluster.sent.len();
+        for i in 0..100 {
+            cluster.submit(0, &transfer(i % cluster::ACCOUNTS, i / cluster::ACCOUNTS));
+            cluster.stall(Duration::from_millis(if behind { 99 } else { 0 }));
+            cluster.run(Duration::from_millis(if behind { 1 } else { 100 }));
+        }
+        of_kinds(&cluster.sent[before..], &[Kind::Digest]).len()
+    };
+    let (at_leisure, behind) = (begun(false), begun(true));
+    assert!((1..=at_leisure / 2).contains(&behind), "{behind} in ten seconds instead of {at_leisure}");
 }
 
 #[test]
@@ -271,7 +317,7 @@ fn pushes_that_are_lost_for_good_are_found() {
 #[test]
 fn what_comparisons_found_lately_is_asked_for_at_once() {
     let mut cluster = strangers(&[(0..300).collect()], 13);
-    let peer = hostile(&mut cluster);
+    let peer = cluster.hostile();
     cluster.beat(peer);
     let theirs: Vec<ShortId> = (80..300).map(|i| tx(i).short_id()).collect();
     let (mut encoder, mut wanted, mut trips) = (None, Vec::new(), Vec::new());
@@ -303,14 +349,14 @@ fn what_comparisons_found_lately_is_asked_for_at_once() {
     // Then nothing differs any more, and the neighbour is silent.
     cluster.run(Duration::from_secs(90));
     assert_eq!(digest_to(&cluster, &peer).unwrap().wanted, 0);
-    assert_eq!(score(&cluster, &peer), 0.0);
+    assert_eq!(cluster.score(peer), 0.0);
 }
 
 #[test]
 fn pools_that_differ_for_good_cost_a_bounded_number_of_bytes() {
     const SECONDS: u64 = 240;
     let mut cluster = strangers(&[(0..2000).collect()], 15);
-    let peer = hostile(&mut cluster);
+    let peer = cluster.hostile();
     cluster.beat(peer);
     let theirs: Vec<ShortId> = (1500..2000).map(|i| tx(i).short_id()).collect();
     let (mut encoder, mut asked) = (None, 0);
@@ -340,9 +386,9 @@ fn pools_that_differ_for_good_cost_a_bounded_number_of_bytes() {
 #[test]
 fn a_first_answer_has_as_many_symbols_as_are_wanted() {
     let mut cluster = strangers(&[(0..200).collect()], 14);
-    let peer = hostile(&mut cluster);
+    let peer = cluster.hostile();
     for (salt, wanted, given) in [(1, 0, 16), (2, 100, 100), (3, 1024, MAX_SYMBOLS)] {
-        say(&mut cluster, peer, differing_digest(salt, wanted));
+        cluster.say(peer, differing_digest(salt, wanted));
         let answer = cluster.sent.iter().rev().find_map(|(.., message)| match message {
             Message::Sketch(sketch) if sketch.salt == salt => Some(sketch.symbols.len()),
             _ => None,
@@ -351,243 +397,8 @@ fn a_first_answer_has_as_many_symbols_as_are_wanted() {
     }
 }
 
-// Neighbours that mislead.
-
-fn hostile(cluster: &mut Cluster) -> NodeId {
-    let peer = cluster.puppet();
-    let hello = Hello { version: PROTOCOL_VERSION, network: NetworkId(7), genesis: cluster.genesis.id(), height: 0 };
-    say(cluster, peer, Message::Hello(hello));
-    peer
-}
-
-fn say(cluster: &mut Cluster, peer: NodeId, message: Message) {
-    cluster.input(0, Input::Message { peer, message });
-}
-
-fn score(cluster: &Cluster, peer: &NodeId) -> f64 {
-    cluster.engine(0).score(cluster.now, peer)
-}
-
-/// The last digest that node 0 sent a neighbour.
-fn digest_to(cluster: &Cluster, peer: &NodeId) -> Option<Digest> {
-    let to = cluster.index(peer);
-    cluster.sent.iter().rev().find_map(|(_, node, message)| match message {
-        Message::Digest(digest) if *node == to => Some(*digest),
-        _ => None,
-    })
-}
-
-fn sketch(salt: u64, count: u32, from: u32, symbols: Vec<Symbol>) -> Message {
-    Message::Sketch(Sketch { salt, count, from, symbols: BoundedVec::new(symbols).unwrap() })
-}
-
-#[test]
-fn answers_that_nobody_asked_for_are_waste() {
-    let mut cluster = strangers(&[(0..20).collect()], 6);
-    let peer = hostile(&mut cluster);
-    say(&mut cluster, peer, sketch(1, 5, 0, vec![Symbol::default()]));
-    say(&mut cluster, peer, Message::GetSymbols(GetSymbols { salt: 1, from: 0, count: 10 }));
-    assert_eq!(score(&cluster, &peer), -1.0);
-    cluster.run_until("a digest", |c| digest_to(c, &peer).is_some());
-    let digest = digest_to(&cluster, &peer).unwrap();
-    let before = score(&cluster, &peer);
-    say(&mut cluster, peer, sketch(digest.salt, 20, 7, vec![Symbol::default()]));
-    assert!(score(&cluster, &peer) < before, "it begins in the middle");
-}
-
-#[test]
-fn symbols_of_no_set_are_charged() {
-    let mut cluster = strangers(&[(0..20).collect()], 7);
-    let peer = hostile(&mut cluster);
-    cluster.run_until("a digest", |c| digest_to(c, &peer).is_some());
-    let salt = digest_to(&cluster, &peer).unwrap().salt;
-    // Its own symbol, with one of its own transactions in it once more: as though it lacked it.
-    let first = |ids: &[ShortId]| Encoder::new(salt, ids.iter().copied()).next_symbols(1)[0];
-    let symbol = first(&(0..20).map(|i| tx(i).short_id()).collect::<Vec<_>>());
-    let known = first(&[tx(0).short_id()]);
-    let twice = Symbol {
-        sum: std::array::from_fn(|i| symbol.sum[i] ^ known.sum[i]),
-        check: std::array::from_fn(|i| symbol.check[i] ^ known.check[i]),
-        count: symbol.count.wrapping_add(1),
-    };
-    say(&mut cluster, peer, sketch(salt, 21, 0, vec![twice]));
-    assert_eq!(score(&cluster, &peer), -25.0);
-}
-
-/// Lets node 0 run, and a neighbour answer what it says.
-fn answering(
-    cluster: &mut Cluster,
-    peer: NodeId,
-    time: Duration,
-    mut answer: impl FnMut(&Cluster, &Message) -> Option<Message>,
-) {
-    let (to, end, mut read) = (cluster.index(&peer), cluster.now + time, cluster.sent.len());
-    while cluster.now < end {
-        cluster.run(Duration::from_millis(5));
-        while let Some((_, node, message)) = cluster.sent.get(read) {
-            read += 1;
-            if *node == to
-                && let Some(answer) = answer(cluster, message)
-            {
-                say(cluster, peer, answer);
-            }
-        }
-    }
-}
-
-/// A node that misses something which an honest neighbour has, and a hostile neighbour that it knows already.
-fn besieged(seed: u64) -> (Cluster, NodeId) {
-    let mut cluster = strangers(&[(0..200).collect(), (20..240).collect()], seed);
-    let peer = hostile(&mut cluster);
-    (cluster, peer)
-}
-
-#[test]
-fn symbols_that_never_come_apart_are_asked_for_within_bounds_and_delay_nobody() {
-    let (mut cluster, peer) = besieged(10);
-    let own: Vec<ShortId> = (0..200).map(|i| tx(i).short_id()).collect();
-    let (mut encoder, mut sessions, mut most, mut asked) = (None, 0, 0, 0);
-    let mut never = |message: &Message| {
-        let (salt, count) = match message {
-            Message::Digest(digest) => {
-                sessions += 1;
-                encoder = Some(Encoder::new(digest.salt, own.iter().copied()));
-                (digest.salt, 16)
-            }
-            Message::GetSymbols(request) => (request.salt, request.count.into()),
-            _ => return None,
-        };
-        let encoder = encoder.as_mut()?;
-        let from = encoder.made();
-        (most, asked) = (most.max(from + count), asked + count);
-        // Little seems to differ, and nothing ever comes apart.
-        let noise = |symbol: Symbol| Symbol { sum: symbol.sum.map(|byte| byte ^ 0x5a), ..symbol };
-        let symbols = encoder.next_symbols(count).into_iter().map(noise).collect();
-        Some(sketch(salt, 200, from as u32, symbols))
-    };
-    answering(&mut cluster, peer, Duration::from_secs(60), |_, message| never(message));
-    link(&mut cluster, 0, 1);
-    answering(&mut cluster, peer, Duration::from_secs(5), |_, message| never(message));
-    assert_eq!((cluster.engine(0).pool().len(), cluster.engine(1).pool().len()), (240, 240));
-    assert!(sessions > 10 && most > 1000 && most <= 4096, "{sessions} of up to {most} symbols");
-    assert!(asked * Symbol::BYTES <= (1 << 20) + 65 * (16 << 10), "{asked} symbols");
-}
-
-#[test]
-fn a_neighbour_that_says_it_has_millions_delays_nobody() {
-    let (mut cluster, peer) = besieged(11);
-    let before = cluster.sent.len();
-    let many = |message: &Message| match message {
-        Message::Digest(digest) => Some(sketch(digest.salt, u32::MAX, 0, Vec::new())),
-        _ => None,
-    };
-    answering(&mut cluster, peer, Duration::from_secs(20), |_, message| many(message));
-    let begun = of_kinds(&cluster.sent[before..], &[Kind::Digest]).len();
-    assert!((20..3000).contains(&begun), "{begun} comparisons");
-    link(&mut cluster, 0, 1);
-    answering(&mut cluster, peer, Duration::from_secs(5), |_, message| many(message));
-    assert_eq!((cluster.engine(0).pool().len(), cluster.engine(1).pool().len()), (240, 240));
-}
-
-#[test]
-fn ids_that_do_not_exist_are_broken_promises() {
-    let (mut cluster, peer) = besieged(12);
-    let made_up = (0..40).map(|i: u64| ShortId(made_up_id(i)));
-    let set: Vec<ShortId> = (0..200).map(|i| tx(i).short_id()).chain(made_up).collect();
-    let mut encoder = None;
-    answering(&mut cluster, peer, Duration::from_secs(20), |_, message| {
-        let (salt, count) = match message {
-            Message::Digest(digest) => {
-                encoder = Some(Encoder::new(digest.salt, set.iter().copied()));
-                (digest.salt, 16)
-            }
-            Message::GetSymbols(request) => (request.salt, request.count),
-            _ => return None,
-        };
-        let encoder = encoder.as_mut()?;
-        let from = encoder.made() as u32;
-        Some(sketch(salt, 240, from, encoder.next_symbols(count.into())))
-    });
-    let asked = cluster.sent.iter().filter(|(.., message)| message.kind() == Kind::IWant).count();
-    assert!(
-        asked > 3 && score(&cluster, &peer) <= -2.0 * asked as f64 * 0.7,
-        "{asked} times: {}",
-        score(&cluster, &peer)
-    );
-}
-
-/// Eight bytes that are no transaction's.
-fn made_up_id(i: u64) -> [u8; 8] {
-    (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xda94_2042_e4dd_58b5).to_le_bytes()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-
-    #[test]
-    fn whatever_is_answered_costs_little_and_delays_nobody(
-        answers in proptest::collection::vec(
-            proptest::collection::vec((any::<[u8; 8]>(), any::<[u8; 3]>(), 0..4u8, 0..4u8), 0..80),
-            1..40,
-        ),
-        sizes in proptest::collection::vec(prop_oneof![0..400u32, any::<u32>()], 1..10),
-        follows: bool,
-        seed: u64,
-    ) {
-        let (mut cluster, peer) = besieged(seed);
-        let before = cluster.sent.len();
-        let (mut answers, mut sizes) = (answers.into_iter().cycle(), sizes.into_iter().cycle());
-        let mut any = |message: &Message| {
-            let (salt, from, wanted) = match message {
-                Message::Digest(digest) => (digest.salt, 0, 16),
-                Message::GetSymbols(request) => (request.salt, request.from, usize::from(request.count)),
-                _ => return None,
-            };
-            let symbols = answers.next()?.into_iter().map(|(sum, check, count, kind)| match kind {
-                // One that looks like a single id, of this node's pool, or of none.
-                0 => single(salt, tx(u64::from(check[0]) % 200).short_id(), count),
-                1 => single(salt, ShortId(sum), count),
-                _ => Symbol { sum, check, count },
-            });
-            let symbols: Vec<Symbol> = if follows { symbols.cycle().take(wanted).collect() } else { symbols.collect() };
-            Some(sketch(salt, sizes.next()?, from, symbols))
-        };
-        answering(&mut cluster, peer, Duration::from_secs(10), |_, message| any(message));
-        link(&mut cluster, 0, 1);
-        answering(&mut cluster, peer, Duration::from_secs(5), |_, message| any(message));
-        prop_assert_eq!((cluster.engine(0).pool().len(), cluster.engine(1).pool().len()), (240, 240));
-        let said = bytes(&of_kinds(&cluster.sent[before..], &COMPARING));
-        prop_assert!(said < 64 << 10, "{} bytes", said);
-    }
-}
-
-fn single(salt: u64, id: ShortId, ours: u8) -> Symbol {
-    let symbol = Encoder::new(salt, [id]).next_symbols(1)[0];
-    if ours.is_multiple_of(2) { symbol } else { Symbol { count: u8::MAX, ..symbol } }
-}
-
-#[test]
-fn digests_without_end_are_answered_with_a_bounded_number_of_bytes() {
-    let mut cluster = strangers(&[(0..200).collect()], 8);
-    let peer = hostile(&mut cluster);
-    let first = cluster.sent.len();
-    for salt in 0..2000 {
-        // Those in the first answer cost as much as those that are asked for later.
-        let wanted = if salt % 2 == 0 { 0 } else { 1024 };
-        say(&mut cluster, peer, differing_digest(salt, wanted));
-        say(&mut cluster, peer, Message::GetSymbols(GetSymbols { salt, from: 16, count: 1024 }));
-    }
-    let sent = bytes(&of_kinds(&cluster.sent[first..], &[Kind::Sketch]));
-    assert!(sent < 1 << 20, "{sent} bytes");
-    let salts: BTreeSet<u64> = cluster.sent[first..]
-        .iter()
-        .filter_map(|(.., message)| if let Message::Sketch(sketch) = message { Some(sketch.salt) } else { None })
-        .collect();
-    assert!(salts.len() < 256, "{} answers", salts.len());
-}
-
 /// Ten ids less than a pool of 200, and none of them known.
-fn differing_digest(salt: u64, wanted: u16) -> Message {
+pub(crate) fn differing_digest(salt: u64, wanted: u16) -> Message {
     let holds = Fingerprint { count: 190, sum: 1 };
     Message::Digest(Digest { salt, slice: Slice::ALL, holds, wanted })
 }
