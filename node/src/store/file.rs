@@ -26,7 +26,7 @@ const FORMAT: u64 = 1;
 const MAGIC: &[u8] = b"redb";
 
 /// Memory for pages, in bytes. Nearly everything is read once and written once, so little of it is needed twice.
-const CACHE: usize = 4 << 20;
+const CACHE: usize = 1 << 20;
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const FORMAT_KEY: &str = "format";
