@@ -142,6 +142,8 @@ impl Seen {
             Fate::RefusedUntil(time) if now < time => Receipt::Duplicate,
             Fate::RefusedUntil(_) => {
                 (entry.fate, entry.path, entry.since, entry.copies) = (Fate::Taken, path, now, 1);
+                // What was pushed before came another way.
+                entry.pushed = Mask::default();
                 Receipt::New
             }
         };

@@ -226,7 +226,7 @@ impl Reconcile {
             }
             self.answers.expire(now);
             if busy && now - self.last < PUT_OFF {
-                self.next = now + EVERY.mul_f64(self.drawn);
+                self.next = (now + EVERY.mul_f64(self.drawn)).min(self.last + PUT_OFF);
             } else {
                 self.begin(now, peers, pool, rng, out);
             }
