@@ -25,8 +25,9 @@ const FORMAT: u64 = 1;
 /// What every file of the database begins with.
 const MAGIC: &[u8] = b"redb";
 
-/// Memory for pages, in bytes. Nearly everything is read once and written once, so little of it is needed twice.
-const CACHE: usize = 1 << 20;
+/// Memory for pages, in bytes. Nearly everything is read once and written once, so little of it is needed twice; but redb
+/// gathers what a commit writes in half of it, and the writer's largest regular batch has one MiB.
+const CACHE: usize = 2 << 20;
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const FORMAT_KEY: &str = "format";
