@@ -14,7 +14,7 @@ use std::{
 use lru::LruCache;
 use starling_mempool::{Genesis, Ledger};
 use starling_wire::{
-    BlockId, BoundedVec, GetBlocks, Message, NodeId, SignedBlock, TxId, VerifiedBlock, VerifiedTx,
+    BlockId, BoundedVec, GetBlocks, Message, NodeId, ShortId, SignedBlock, TxId, VerifiedBlock, VerifiedTx,
     limits::{MAX_BLOCK_TXS, MAX_IDS},
 };
 
@@ -100,7 +100,8 @@ pub struct Chain {
     is_stored: bool,
     /// Neighbours for whom blocks are being read, and since when, the longest first.
     reads: Vec<(NodeId, Time)>,
-    included: BTreeMap<TxId, u64>,
+    /// Whose transactions they are: short ids, each with the height of its block, which has it whole.
+    included: BTreeSet<(ShortId, u64)>,
     /// The block at the next height whose signature is being checked.
     checking: Option<BlockId>,
     pending: Option<Pending>,
@@ -125,7 +126,7 @@ impl Chain {
             in_memory_bytes: 0,
             is_stored: false,
             reads: Vec::new(),
-            included: BTreeMap::new(),
+            included: BTreeSet::new(),
             checking: None,
             pending: None,
             ahead: BTreeMap::new(),
@@ -171,7 +172,8 @@ impl Chain {
 
     /// The height of the recent block that includes a transaction.
     pub fn included_at(&self, id: &TxId) -> Option<u64> {
-        self.included.get(id).copied()
+        let mut heights = self.included.range((id.short(), 0)..=(id.short(), u64::MAX)).map(|(_, height)| *height);
+        heights.find(|height| self.block(*height).is_some_and(|block| block.tx_ids().contains(id)))
     }
 
     /// A transaction of a recent block, if it is in memory.
@@ -315,7 +317,7 @@ impl Chain {
     /// Goes on from a block that is applied.
     pub(super) fn append(&mut self, AppliedBlock { block, txs }: AppliedBlock) {
         self.head = (block.header().height, block.id());
-        self.included.extend(block.tx_ids().iter().map(|id| (*id, self.head.0)));
+        self.included.extend(block.tx_ids().iter().map(|id| (id.short(), self.head.0)));
         let bytes = bytes(&txs);
         self.recent_bytes += bytes;
         self.recent.push_back(Recent { block, bytes });
@@ -325,7 +327,7 @@ impl Chain {
             let Some(old) = self.recent.pop_front() else { break };
             self.recent_bytes -= old.bytes;
             for id in old.block.tx_ids() {
-                self.included.remove(id);
+                self.included.remove(&(id.short(), old.block.header().height));
             }
         }
         while self.in_memory.len() > self.recent.len() || self.is_stored && self.is_too_much() {
