@@ -1,11 +1,11 @@
 //! The relay: push to the neighbours that need it, announce to some others, pull what was announced.
 //!
-//! Which neighbours need a push is learned (see `routes`): a neighbour that had a transaction from others already answers
-//! a push with PRUNE, one that was not pushed to and is missing it asks with IWANT, and silence after a push means that it
-//! was of use, unless a PRUNE comes yet. On the way that a transaction's like has come before, it is then pushed on few links and announced on some
-//! of the others. A second copy is welcome as a backup for small transactions, unless the first one's way has proven
-//! dependable. When several neighbours fall silent or go at once (see `outage`), pushes go to more neighbours until routes
-//! are learned anew. A neighbour whose queue is full is told ids only, and those wait until it drains.
+//! Which neighbours need a push is learned (see `routes`): a neighbour that had a transaction from others already answers a
+//! push with PRUNE, one that was not pushed to and is missing it asks with IWANT, and silence after a push means that it was
+//! of use, unless a PRUNE comes yet. On the way that a transaction's like has come before, it is then pushed on few links
+//! and announced on some of the others. A second copy is welcome as a backup for small transactions, unless the first one's
+//! way has proven dependable. When several neighbours fall silent or go at once (see `outage`), pushes go to more neighbours
+//! until routes are learned anew. A neighbour whose queue is full is told ids only, and those wait until it drains.
 
 mod fetch;
 mod mail;
@@ -426,7 +426,7 @@ impl Gossip {
             && at <= now
         {
             self.evidence.pop_front();
-            // One that was relayed twice waits twice.
+            // Whatever was relayed twice is in the queue twice.
             let Some(entry) = self.seen.get(id).filter(|entry| !entry.credited) else { continue };
             entry.credited = true;
             self.routes.learn(entry.path, entry.pushed, true);
