@@ -54,7 +54,7 @@ pub(crate) fn of_kinds(messages: &[(usize, usize, Message)], kinds: &[Kind]) -> 
 }
 
 /// Which comparison a message belongs to.
-pub(crate) fn salt(message: &Message) -> Option<u64> {
+fn salt(message: &Message) -> Option<u64> {
     match message {
         Message::Digest(Digest { salt, .. })
         | Message::Sketch(Sketch { salt, .. })
