@@ -100,8 +100,8 @@ pub struct Chain {
     is_stored: bool,
     /// Neighbours for whom blocks are being read, and since when, the longest first.
     reads: Vec<(NodeId, Time)>,
-    /// Whose transactions they are: short ids, each with the height of its block, which has it whole.
-    included: BTreeSet<(ShortId, u64)>,
+    /// Their transactions: short ids, each with the height of its block and its place there, where the whole id is.
+    included: BTreeSet<(ShortId, u64, u16)>,
     /// The block at the next height whose signature is being checked.
     checking: Option<BlockId>,
     pending: Option<Pending>,
@@ -172,13 +172,20 @@ impl Chain {
 
     /// The height of the recent block that includes a transaction.
     pub fn included_at(&self, id: &TxId) -> Option<u64> {
-        let mut heights = self.included.range((id.short(), 0)..=(id.short(), u64::MAX)).map(|(_, height)| *height);
-        heights.find(|height| self.block(*height).is_some_and(|block| block.tx_ids().contains(id)))
+        self.place(id).map(|(height, _)| height)
+    }
+
+    /// That height, and the transaction's place in the block.
+    fn place(&self, id: &TxId) -> Option<(u64, usize)> {
+        let alike = self.included.range((id.short(), 0, 0)..=(id.short(), u64::MAX, u16::MAX));
+        let mut places = alike.map(|(_, height, at)| (*height, usize::from(*at)));
+        places.find(|(height, at)| self.block(*height).is_some_and(|block| block.tx_ids().get(*at) == Some(id)))
     }
 
     /// A transaction of a recent block, if it is in memory.
     pub fn transaction(&self, id: &TxId) -> Option<&VerifiedTx> {
-        self.txs(self.included_at(id)?)?.iter().find(|tx| tx.id() == *id)
+        let (height, at) = self.place(id)?;
+        self.txs(height)?.get(at).filter(|tx| tx.id() == *id)
     }
 
     /// Whether the chain is complete as far as any neighbour tells, so that a next block may be made.
@@ -317,7 +324,7 @@ impl Chain {
     /// Goes on from a block that is applied.
     pub(super) fn append(&mut self, AppliedBlock { block, txs }: AppliedBlock) {
         self.head = (block.header().height, block.id());
-        self.included.extend(block.tx_ids().iter().map(|id| (id.short(), self.head.0)));
+        self.included.extend(included(&block));
         let bytes = bytes(&txs);
         self.recent_bytes += bytes;
         self.recent.push_back(Recent { block, bytes });
@@ -326,8 +333,8 @@ impl Chain {
         while self.recent.len() > MAX_RECENT || (self.recent_bytes > MAX_RECENT_BYTES && self.recent.len() > 1) {
             let Some(old) = self.recent.pop_front() else { break };
             self.recent_bytes -= old.bytes;
-            for id in old.block.tx_ids() {
-                self.included.remove(&(id.short(), old.block.header().height));
+            for place in included(&old.block) {
+                self.included.remove(&place);
             }
         }
         while self.in_memory.len() > self.recent.len() || self.is_stored && self.is_too_much() {
@@ -390,6 +397,12 @@ impl Chain {
         let pending = self.pending.as_ref().and_then(|pending| pending.asked);
         [self.syncing, pending].into_iter().flatten().map(|(_, deadline)| deadline).min()
     }
+}
+
+/// What [`Chain::included`] has of a block. Its transactions are no more than [`MAX_BLOCK_TXS`].
+fn included(block: &VerifiedBlock) -> impl Iterator<Item = (ShortId, u64, u16)> {
+    let height = block.header().height;
+    block.tx_ids().iter().enumerate().map(move |(at, id)| (id.short(), height, at as u16))
 }
 
 fn bytes(txs: &[VerifiedTx]) -> usize {
