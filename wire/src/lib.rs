@@ -27,7 +27,9 @@ pub use error::{DecodeError, KeyError, SignatureError, TxError};
 pub use frame::FrameDecoder;
 pub use ids::{AccountId, BlockId, GenesisId, NetworkId, NodeId, ParseIdError, ShortId, TxId};
 pub use keys::SecretKey;
-pub use message::{GetBlocks, GetReports, Goodbye, Hello, Kind, Labels, Message, Record, ReportDigest, ReportList};
+pub use message::{
+    GetBlockTxs, GetBlocks, GetReports, Goodbye, Hello, Kind, Labels, Message, Record, ReportDigest, ReportList,
+};
 pub use reconcile::{Digest, Fingerprint, GetSymbols, Sketch, Slice};
 pub use report::{EPOCH_MS, Figures, Report, SignedReport, VerifiedReport};
 pub use signature::{Signature, Unverified, Verified, verify, verify_batch};

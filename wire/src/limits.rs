@@ -64,5 +64,5 @@ pub const FRAME_HEADER: usize = 5;
 pub const MAX_BODY: usize = MAX_BLOCK;
 
 const _: () = assert!(MAX_BODY >= LABELS + MAX_TX);
-const _: () = assert!(MAX_BODY >= 4 + 32 * MAX_IDS);
+const _: () = assert!(MAX_BODY >= 12 + 32 * MAX_IDS);
 const _: () = assert!(MAX_BODY >= 4 + MAX_RECORDS * (4 + MAX_RECORD));

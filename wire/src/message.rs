@@ -45,7 +45,7 @@ pub enum Message {
     /// Asks for blocks by height.
     GetBlocks(GetBlocks),
     /// Asks for transactions of a block by their full ids.
-    GetBlockTxs(BoundedVec<TxId, MAX_IDS>),
+    GetBlockTxs(GetBlockTxs),
     /// One transaction of a block, in answer to a [`Message::GetBlockTxs`].
     BlockTx(SignedTx),
     /// Transactions the receiver pushed that were not needed: others had brought them before.
@@ -108,6 +108,15 @@ pub struct GetBlocks {
     pub from: u64,
     /// How many, at least 1 and at most [`MAX_BLOCKS_PER_REQUEST`].
     pub count: u16,
+}
+
+/// See [`Message::GetBlockTxs`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct GetBlockTxs {
+    /// Height of the block.
+    pub height: u64,
+    /// Which of its transactions.
+    pub ids: BoundedVec<TxId, MAX_IDS>,
 }
 
 /// See [`Message::ReportDigest`].
@@ -274,7 +283,7 @@ impl Kind {
             Self::Peers => (4, 4 + MAX_RECORDS * (4 + MAX_RECORD)),
             Self::Block => (BLOCK_OVERHEAD, MAX_BLOCK),
             Self::GetBlocks => (10, 10),
-            Self::GetBlockTxs => (4, 4 + 32 * MAX_IDS),
+            Self::GetBlockTxs => (12, 12 + 32 * MAX_IDS),
             Self::Digest => (33, 33),
             Self::Sketch => (20, 20 + Symbol::BYTES * MAX_SYMBOLS),
             Self::GetSymbols => (14, 14),
@@ -334,7 +343,7 @@ impl Message {
             Self::Peers(records) => 4 + records.iter().map(|record| 4 + record.0.len()).sum::<usize>(),
             Self::Block(block) => block.bytes().len(),
             Self::GetBlocks(_) => 10,
-            Self::GetBlockTxs(ids) => 4 + 32 * ids.len(),
+            Self::GetBlockTxs(request) => 12 + 32 * request.ids.len(),
             Self::Digest(_) => 33,
             Self::Sketch(sketch) => 20 + Symbol::BYTES * sketch.symbols.len(),
             Self::GetSymbols(_) => 14,
@@ -358,7 +367,7 @@ impl Message {
             Self::Peers(records) => self.put(out, &[&codec::encode(records)]),
             Self::Block(block) => self.put(out, &[block.bytes()]),
             Self::GetBlocks(request) => self.put(out, &[&codec::encode(request)]),
-            Self::GetBlockTxs(ids) => self.put(out, &[&codec::encode(ids)]),
+            Self::GetBlockTxs(request) => self.put(out, &[&codec::encode(request)]),
             Self::Digest(digest) => self.put(out, &[&codec::encode(digest)]),
             Self::Sketch(sketch) => self.put(out, &[&codec::encode(sketch)]),
             Self::GetSymbols(request) => self.put(out, &[&codec::encode(request)]),
@@ -434,5 +443,22 @@ impl TryFrom<u8> for Goodbye {
             .get(usize::from(code))
             .copied()
             .ok_or(DecodeError::Invalid("a goodbye for an unknown reason"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_protocols_table_has_every_kind_with_its_number_and_lengths() {
+        let protocol = include_str!("../PROTOCOL.md");
+        for kind in Kind::ALL {
+            let first = format!("| {} | {} |", kind.name().to_uppercase(), kind as u8);
+            let row = protocol.lines().find(|line| line.starts_with(&first)).expect(&first);
+            let lengths: Vec<String> = row.split(" | ").skip(3).take(2).map(|cell| cell.replace(' ', "")).collect();
+            let (shortest, longest) = kind.body_range();
+            assert_eq!(lengths, [shortest.to_string(), longest.to_string()], "{row}");
+        }
     }
 }

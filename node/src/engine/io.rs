@@ -1,6 +1,6 @@
 //! What goes into the engine and what comes out of it.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, ops::Range, time::Duration};
 
 use bytes::Bytes;
 use starling_mempool::{Place, Rejection};
@@ -121,12 +121,12 @@ pub enum Input {
         /// Whether the queue is too long now.
         congested: bool,
     },
-    /// The answer to an [`Output::ReadBlock`].
+    /// The answer to an [`Output::ReadBlocks`] or [`Output::ReadBlockTxs`].
     BlockRead {
         /// Who asked.
         peer: NodeId,
-        /// Those that were asked for and found.
-        txs: Vec<SignedTx>,
+        /// What was asked for and found, as it is to be sent.
+        messages: Vec<Message>,
     },
     /// The answer to an [`Output::Verify`].
     Verified {
@@ -198,15 +198,22 @@ pub enum Output {
     },
     /// Something should survive a restart.
     Store(Change),
-    /// A neighbour asks for transactions of a block that are stored, but no longer in memory: to be read and handed in as
-    /// [`Input::BlockRead`], even if nothing is found.
-    ReadBlock {
+    /// A neighbour asks for blocks that are stored, but no longer in memory: to be read and handed in as
+    /// [`Input::BlockRead`], even if nothing is found. What one neighbour asks for is handed in in that order.
+    ReadBlocks {
+        /// Who asks.
+        peer: NodeId,
+        /// For which.
+        heights: Range<u64>,
+    },
+    /// A neighbour asks for transactions of such a block.
+    ReadBlockTxs {
         /// Who asks.
         peer: NodeId,
         /// Of which block.
         height: u64,
-        /// Of which of its transactions.
-        ids: Vec<TxId>,
+        /// For which of its transactions.
+        wanted: BTreeSet<TxId>,
         /// Bytes of transactions to be handed in, at most.
         max_bytes: usize,
     },

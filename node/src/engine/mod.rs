@@ -49,7 +49,7 @@ use self::{
 };
 pub use self::{
     aggregate::{Estimate, Figure, Network, Proof, Spread},
-    blocks::{AppliedBlock, Chain},
+    blocks::{AppliedBlock, Chain, Included},
     config::{EngineConfig, GossipConfig, OverlayConfig, ProducerConfig},
     io::{Address, Direction, Event, Input, Output, PeerRecord, Source, Ticket},
     peers::Link,
@@ -140,7 +140,7 @@ impl Engine {
         }
     }
 
-    /// Has a driver that keeps what [`Output::Store`] tells and answers [`Output::ReadBlock`]: transactions of older blocks
+    /// Has a driver that keeps what [`Output::Store`] tells and answers [`Output::ReadBlocks`]: older blocks
     /// do not stay in memory.
     pub fn storing(mut self) -> Self {
         self.chain.set_stored();
@@ -225,7 +225,7 @@ impl Engine {
                 }
             }
             Input::Congestion { peer, congested } => self.congestion(now, peer, congested),
-            Input::BlockRead { peer, txs } => self.block_read(now, peer, txs),
+            Input::BlockRead { peer, messages } => self.block_read(now, peer, messages),
             Input::Verified { source, verdict } => self.verified(now, source, verdict),
             Input::LocalRecord(record) => self.overlay.set_own(record),
             Input::WallClock { unix_ms } => {
@@ -358,8 +358,8 @@ impl Engine {
             Message::Probe(hello) => self.probed(now, peer, hello),
             Message::Peers(_) => debug_assert!(false, "the driver hands these over as PeerRecords"),
             Message::Block(block) => self.block(now, Some(peer), block),
-            Message::GetBlocks(request) => self.blocks_wanted(peer, &request),
-            Message::GetBlockTxs(ids) => self.block_txs_wanted(now, peer, &ids),
+            Message::GetBlocks(request) => self.blocks_wanted(now, peer, request),
+            Message::GetBlockTxs(request) => self.block_txs_wanted(now, peer, &request),
             Message::BlockTx(tx) => self.block_tx(now, peer, tx),
             Message::ReportDigest(_) | Message::ReportList(_) | Message::GetReports(_) | Message::Reports(_) => {
                 self.report_message(now, peer, &message);

@@ -164,12 +164,12 @@ impl Engine {
 
     /// Reports what became of the accounts that a block touched, and the block itself.
     pub(super) fn store_block(&mut self, height: u64) {
-        let (Some(block), Some(txs)) = (self.chain.block(height), self.chain.txs(height)) else { return };
+        let Some(AppliedBlock { block, txs }) = self.chain.block(height) else { return };
         let parties = txs.iter().flat_map(|tx| [tx.sender(), tx.transaction().recipient]);
         let touched: BTreeSet<AccountId> = parties.chain([block.header().producer]).collect();
         let accounts = touched.into_iter().map(|id| (id, self.ledger.account(&id))).collect();
         let change =
-            Change::Block { block: (**block).clone(), txs: txs.to_vec(), accounts, oldest: self.chain.oldest() };
+            Change::Block { block: (**block).clone(), txs: txs.clone(), accounts, oldest: self.chain.oldest() };
         self.outputs.push_back(Output::Store(change));
     }
 

@@ -1,6 +1,10 @@
 //! The task that joins the engine to the world: swarm events, commands, verdicts and the timer go in, outputs come out.
 
-use std::{collections::HashMap, pin::pin, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    pin::pin,
+    time::Duration,
+};
 
 use futures::{FutureExt, StreamExt};
 use libp2p::{
@@ -8,7 +12,7 @@ use libp2p::{
     identity::Keypair,
     swarm::{NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
 };
-use starling_wire::{Message, NodeId, SignedTx};
+use starling_wire::{Message, NodeId};
 use tokio::{
     sync::{broadcast, mpsc},
     time::{Instant, sleep_until},
@@ -41,8 +45,8 @@ const RENEW_RECORD: Duration = Duration::from_secs(3600);
 /// matter, and more than clocks that are kept right are adjusted by.
 const CLOCK_ERROR_MS: u64 = 500;
 
-/// Transactions of a stored block, and the neighbour who asked for them.
-type BlockRead = (NodeId, Vec<SignedTx>);
+/// What was read of stored blocks, and the neighbour who asked for it.
+type BlockRead = (NodeId, Vec<Message>);
 
 /// All protocols of a node. Starling's own comes last, as it asks to.
 #[derive(NetworkBehaviour)]
@@ -93,7 +97,7 @@ impl Driver {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.swarm_events(event),
                 answers = self.verifier.next() => self.verified(answers),
-                Some((peer, txs)) = self.blocks_read.1.recv() => self.handle(Input::BlockRead { peer, txs }),
+                Some((peer, messages)) = self.blocks_read.1.recv() => self.handle(Input::BlockRead { peer, messages }),
                 command = self.commands.recv(), if stop_at.is_none() => match command {
                     Some(Command::Shutdown) | None => {
                         stop_at = Some(Instant::now() + SHUTDOWN_TIMEOUT);
@@ -191,10 +195,16 @@ impl Driver {
                 self.handle(Input::Submit { ticket, tx });
             }
             Command::Query(query) => query(&self.engine, self.clock.now()),
+            // Whoever asks for something stored may have gone away when it is read.
+            Command::ReadBlock { height, reply } => {
+                if let Some(store) = &self.store {
+                    store.read_blocks(height..height + 1, move |blocks| drop(reply.send(blocks.into_iter().next())));
+                }
+            }
             Command::ReadTx { height, id, reply } => {
                 if let Some(store) = &self.store {
-                    // Whoever asked may have gone away.
-                    store.read_block(height, vec![id], usize::MAX, move |txs| drop(reply.send(txs.into_iter().next())));
+                    let reply = move |txs: Vec<_>| drop(reply.send(txs.into_iter().next()));
+                    store.read_block_txs(height, BTreeSet::from([id]), usize::MAX, reply);
                 }
             }
             Command::AddPeer(address) => self.handle(Input::AddPeer(identity::to_address(&address))),
@@ -250,10 +260,16 @@ impl Driver {
                         store.record(change);
                     }
                 }
-                Output::ReadBlock { peer, height, ids, max_bytes } => {
+                // There is room for all that the engine asks to be read; when the node stops nobody waits any more.
+                Output::ReadBlocks { peer, heights } => {
                     let (Some(store), read) = (&self.store, self.blocks_read.0.clone()) else { continue };
-                    // There is room for all that the engine asks for; when the node stops nobody waits any more.
-                    store.read_block(height, ids, max_bytes, move |txs| drop(read.try_send((peer, txs))));
+                    let found = |blocks: Vec<_>| blocks.into_iter().map(Message::Block).collect();
+                    store.read_blocks(heights, move |blocks| drop(read.try_send((peer, found(blocks)))));
+                }
+                Output::ReadBlockTxs { peer, height, wanted, max_bytes } => {
+                    let (Some(store), read) = (&self.store, self.blocks_read.0.clone()) else { continue };
+                    let found = |txs: Vec<_>| txs.into_iter().map(Message::BlockTx).collect();
+                    store.read_block_txs(height, wanted, max_bytes, move |txs| drop(read.try_send((peer, found(txs)))));
                 }
                 Output::Event(event) => self.event(event),
             }

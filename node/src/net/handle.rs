@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use libp2p::Multiaddr;
 use starling_mempool::{Place, Rejection};
-use starling_wire::{NodeId, SignedTx, TxId, VerifiedTx};
+use starling_wire::{NodeId, SignedBlock, SignedTx, TxId, VerifiedTx};
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -55,6 +55,13 @@ pub enum Command<S> {
     },
     /// Answer a question about the state at this time.
     Query(Query<S>),
+    /// Read a block that is stored.
+    ReadBlock {
+        /// Its height.
+        height: u64,
+        /// Gets it, if it can be read; is dropped if too many others wait.
+        reply: oneshot::Sender<Option<SignedBlock>>,
+    },
     /// Read a transaction of a block that is stored.
     ReadTx {
         /// The block's height.
@@ -146,6 +153,13 @@ impl<S: 'static> NodeHandle<S> {
             let _gone = reply.send(question(state, now));
         })))?;
         answer.await.map_err(|_| Unavailable::Stopped)
+    }
+
+    /// A block that is stored, if it can be read; if not, and it should be, the node's log says why.
+    pub async fn stored_block(&self, height: u64) -> Result<Option<SignedBlock>, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::ReadBlock { height, reply })?;
+        answer.await.map_err(|_| Unavailable::Busy)
     }
 
     /// A transaction of a block that is stored, if it can be read; if not, and it should be, the node's log says why.

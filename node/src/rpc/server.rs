@@ -26,7 +26,7 @@ use super::{
     views::{block_view, network_view, peer_view, pool_view, pooled_view, view},
 };
 use crate::{
-    engine::{Chain, Time},
+    engine::{Chain, Included, Time},
     net::{NodeHandle, node_id, peer_id},
 };
 
@@ -63,6 +63,20 @@ impl<S: State> Server<S> {
         answer.ok_or_else(no_blocks)
     }
 
+    /// A transaction that a recent block includes, and the height of that block.
+    async fn included(&self, id: TxId) -> RpcResult<Option<(u64, SignedTx)>> {
+        let question = move |state: &S, _: Time| match state.chain()?.find(&id)? {
+            Included::InMemory(height, tx) => Some((height, Some((**tx).clone()))),
+            Included::Stored(height) => Some((height, None)),
+        };
+        let Some((height, in_memory)) = self.query(question).await? else { return Ok(None) };
+        let tx = match in_memory {
+            None => self.handle.stored_tx(height, id).await.map_err(unavailable)?,
+            tx => tx,
+        };
+        Ok(tx.map(|tx| (height, tx)))
+    }
+
     fn require_admin(&self) -> RpcResult<()> {
         if self.admin { Ok(()) } else { Err(admin_is_off()) }
     }
@@ -76,7 +90,7 @@ impl<S: State> ApiServer for Server<S> {
         match self.handle.submit(tx).await.map_err(unavailable)? {
             Ok(place) => Ok(Submitted { id, state: place.into() }),
             // One that is in a block has used its own nonce, or is past its expiry by now.
-            Err(rejection) => match self.query(move |state, _| state.chain()?.included_at(&id)).await? {
+            Err(rejection) => match self.included(id).await? {
                 Some(_) => Ok(Submitted { id, state: TxState::Included }),
                 None => Err(rejected(&rejection)),
             },
@@ -90,9 +104,12 @@ impl<S: State> ApiServer for Server<S> {
         let unchecked = tx.clone();
         let found = self.query(move |state, now| look_at(state, now, &unchecked)).await?;
         let Admissible { place, replaced_bytes, displaced } = match found {
-            Found::Included => return Ok(known(TxState::Included)),
             Found::Pooled(place) => return Ok(known(place.into())),
-            Found::New(checked) => checked.map_err(|rejection| rejected(&rejection))?,
+            Found::New(Ok(admissible)) => admissible,
+            Found::New(Err(rejection)) => match self.included(id).await? {
+                Some(_) => return Ok(known(TxState::Included)),
+                None => return Err(rejected(&rejection)),
+            },
         };
         tx.verify().map_err(|error| rejected(&Rejection::BadSignature(error)))?;
         Ok(Checked { id, state: place.into(), replaced_bytes: replaced_bytes as u64, displaced: displaced as u64 })
@@ -123,14 +140,14 @@ impl<S: State> ApiServer for Server<S> {
     }
 
     async fn tx_get(&self, id: TxId) -> RpcResult<TxView> {
-        let found = match self.query(move |state, _| find_tx(state, &id)).await? {
-            Some(Known::Stored(height)) => {
-                let tx = self.handle.stored_tx(height, id).await.map_err(unavailable)?;
-                tx.map(|tx| view(&tx, TxState::Included, Some(height)))
-            }
-            Some(Known::InMemory(found)) => Some(found),
-            None => None,
+        let pooled = move |state: &S, _: Time| {
+            let pool = state.pool();
+            pool.get(&id).map(|tx| pooled_view(tx, pool.place(&id)))
         };
+        if let Some(found) = self.query(pooled).await? {
+            return Ok(found);
+        }
+        let found = self.included(id).await?.map(|(height, tx)| view(&tx, TxState::Included, Some(height)));
         found.ok_or_else(|| {
             not_found(format!(
                 "no transaction {id} in the pool or in a recent block; it never came, was displaced, or is long included"
@@ -203,16 +220,23 @@ impl<S: State> ApiServer for Server<S> {
     }
 
     async fn block_get(&self, height: u64) -> RpcResult<BlockView> {
-        let (found, head) = self
+        let (found, kept, head) = self
             .query_chain(move |_, chain| {
-                let block = if height == 0 { None } else { chain.block(height) };
-                (block.map(|block| block_view(block)), chain.height())
+                let found = chain.block(height).map(|applied| block_view(&applied.block));
+                (found, chain.keeps(height), chain.height())
             })
             .await?;
+        let found = match found {
+            None if kept => {
+                self.handle.stored_block(height).await.map_err(unavailable)?.map(|block| block_view(&block))
+            }
+            found => found,
+        };
         found.ok_or_else(|| {
             not_found(match height {
                 0 => "height 0 is the genesis, which is no block; the first block has height 1".to_owned(),
                 _ if height > head => format!("no block {height} yet; the last one is {head}"),
+                _ if kept => format!("block {height} cannot be read from the store; the node's log says why"),
                 _ => format!("block {height} is no longer kept; only recent ones are, up to {head}"),
             })
         })
@@ -316,43 +340,18 @@ fn parse_peer(text: &str) -> Result<NodeId, ErrorObjectOwned> {
     node_id(&peer).map_err(|error| invalid_input(format!("{text}: {error}")))
 }
 
-/// What a transaction is to a node.
+/// What a transaction is to a node's pool.
 enum Found {
-    Included,
     Pooled(Place),
     New(Result<Admissible, Rejection>),
 }
 
 fn look_at(state: &impl State, now: Time, tx: &SignedTx) -> Found {
-    let chain = state.chain();
-    if chain.is_some_and(|chain| chain.included_at(&tx.id()).is_some()) {
-        return Found::Included;
-    }
     if let Some(place) = state.pool().place(&tx.id()) {
         return Found::Pooled(place);
     }
-    let height = chain.map_or(0, Chain::height);
+    let height = state.chain().map_or(0, Chain::height);
     Found::New(state.pool().check(now.since_start(), tx, height, state.ledger()))
-}
-
-/// Where a transaction is that a node knows.
-enum Known {
-    InMemory(TxView),
-    /// In the block at this height.
-    Stored(u64),
-}
-
-fn find_tx(state: &impl State, id: &TxId) -> Option<Known> {
-    let pool = state.pool();
-    if let Some(tx) = pool.get(id) {
-        return Some(Known::InMemory(pooled_view(tx, pool.place(id))));
-    }
-    let chain = state.chain()?;
-    let height = chain.included_at(id)?;
-    Some(match chain.transaction(id) {
-        Some(tx) => Known::InMemory(view(tx, TxState::Included, Some(height))),
-        None => Known::Stored(height),
-    })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use redb::{
     Builder, Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
     TableError,
 };
-use starling_wire::{GenesisId, SignedTx};
+use starling_wire::{GenesisId, SignedBlock, SignedTx};
 
 use super::{
     MAX_PEERS, StoreError,
@@ -169,14 +169,26 @@ pub(super) fn commit(db: &Database, batch: &Batch) -> Result<(), redb::Error> {
     Ok(tx.commit()?)
 }
 
-/// The transactions of a block; none if it is not there.
-pub(super) fn block_txs(db: &Database, height: u64) -> Result<Vec<SignedTx>, redb::Error> {
+/// A block without its transactions, if it is there.
+pub(super) fn block(db: &Database, height: u64) -> Result<Option<SignedBlock>, redb::Error> {
+    read_block(db, height, record::decode_block_alone)
+}
+
+/// The transactions of a block, if it is there.
+pub(super) fn block_txs(db: &Database, height: u64) -> Result<Option<Vec<SignedTx>>, redb::Error> {
+    read_block(db, height, |row| record::decode_block(row).map(|(_, txs)| txs))
+}
+
+fn read_block<T>(
+    db: &Database,
+    height: u64,
+    decode: impl FnOnce(&[u8]) -> Option<T>,
+) -> Result<Option<T>, redb::Error> {
     let blocks = match db.begin_read()?.open_table(BLOCKS) {
-        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
         blocks => blocks?,
     };
-    let decoded = blocks.get(height)?.and_then(|row| record::decode_block(row.value()));
-    Ok(decoded.map_or_else(Vec::new, |(_, txs)| txs))
+    Ok(blocks.get(height)?.and_then(|row| decode(row.value())))
 }
 
 /// Removes the peers that were reached longest ago, if there are too many.

@@ -20,8 +20,9 @@ mod tests;
 mod writer;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt, fs,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
@@ -30,7 +31,7 @@ use std::{
 
 use redb::Database;
 use starling_mempool::{Origin, PoolConfig};
-use starling_wire::{GenesisId, SignedTx, TxId};
+use starling_wire::{GenesisId, SignedBlock, SignedTx, TxId};
 
 pub use self::error::StoreError;
 use self::{
@@ -183,16 +184,22 @@ impl Store {
         self.inbox.wait(Box::new(waiter));
     }
 
-    /// Reads transactions of a stored block, the first of those with these ids, up to so many bytes; calls back from another
-    /// thread with those that are there. Drops `reply` if too many others wait.
-    pub fn read_block(
+    /// Reads stored blocks up to the first that is missing; calls back from another thread with them. Drops `reply` if too
+    /// many others wait.
+    pub fn read_blocks(&self, heights: Range<u64>, reply: impl FnOnce(Vec<SignedBlock>) + Send + 'static) {
+        self.inbox.read(Read::Blocks { heights, reply: Box::new(reply) });
+    }
+
+    /// Reads transactions of a stored block, the first of those wanted, up to so many bytes; else as
+    /// [`Self::read_blocks`].
+    pub fn read_block_txs(
         &self,
         height: u64,
-        ids: Vec<TxId>,
+        wanted: BTreeSet<TxId>,
         max_bytes: usize,
         reply: impl FnOnce(Vec<SignedTx>) + Send + 'static,
     ) {
-        self.inbox.read(Read { height, ids, max_bytes, reply: Box::new(reply) });
+        self.inbox.read(Read::Txs { height, wanted, max_bytes, reply: Box::new(reply) });
     }
 }
 

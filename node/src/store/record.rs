@@ -78,6 +78,11 @@ pub(super) fn encode_block<'a>(block: &SignedBlock, txs: impl IntoIterator<Item 
     bytes
 }
 
+/// The block back without its transactions, which are not looked at.
+pub(super) fn decode_block_alone(bytes: &[u8]) -> Option<SignedBlock> {
+    SignedBlock::decode(Reader(bytes).counted()?).ok()
+}
+
 /// The block back, if all of it is there: its transactions are those it names, in their order.
 pub(super) fn decode_block(bytes: &[u8]) -> Option<(SignedBlock, Vec<SignedTx>)> {
     let mut reader = Reader(bytes);
@@ -131,6 +136,7 @@ mod tests {
         assert_eq!(TxRecord::decode(&[&encoded_tx[..], b"more"].concat()), Some(record));
         assert_eq!(StoredPeer::decode(&encoded_peer), Some(peer));
         let (decoded, contents) = decode_block(&encoded_block).unwrap();
+        assert_eq!(decode_block_alone(&encoded_block), Some(decoded.clone()));
         assert_eq!((decoded, contents), ((*signed).clone(), txs.iter().map(|tx| (**tx).clone()).collect()));
         assert!((0..encoded_tx.len()).all(|end| TxRecord::decode(&encoded_tx[..end]).is_none()));
         assert!((0..encoded_peer.len()).all(|end| StoredPeer::decode(&encoded_peer[..end]).is_none()));

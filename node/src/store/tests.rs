@@ -434,7 +434,8 @@ fn stored_blocks_are_read_while_others_are_written() {
     assert!(flush(&store));
     let read_some = |store: &Store, height, ids: &[TxId], max_bytes| {
         let (found, answer) = mpsc::channel();
-        store.read_block(height, ids.to_vec(), max_bytes, move |txs| found.send(txs).unwrap());
+        let wanted = ids.iter().copied().collect();
+        store.read_block_txs(height, wanted, max_bytes, move |txs| found.send(txs).unwrap());
         let txs = answer.recv_timeout(PATIENCE).unwrap();
         txs.iter().map(|tx| tx.id()).collect::<Vec<_>>()
     };
@@ -444,6 +445,11 @@ fn stored_blocks_are_read_while_others_are_written() {
     assert_eq!(read_some(&store, 1, &included, tx(0, 0).bytes().len()), included[..1]);
     assert_eq!(read(&store, 1, &included[1..2]), included[1..2]);
     assert_eq!(read(&store, 3, &included), []);
+    let (found, answer) = mpsc::channel();
+    store.read_blocks(1..5, move |blocks| found.send(blocks).unwrap());
+    let blocks = answer.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(blocks.iter().map(|block| block.header().height).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!([blocks[0].tx_ids(), blocks[1].tx_ids()], [&included[..2], &included[2..]]);
     // What gathers meanwhile is not lost.
     let other = tx(3, 0);
     store.record(added(&other, Origin::Peer));

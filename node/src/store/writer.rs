@@ -4,17 +4,18 @@
 //! waits for nobody. What nobody waits for is written when it is [`LAG`] old or [`MAX_GATHERED`] bytes.
 
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     mem,
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use redb::Database;
-use starling_wire::{SignedTx, TxId};
+use starling_wire::{SignedBlock, SignedTx, TxId};
 
-use super::batch::Batch;
+use super::{batch::Batch, file};
 
 /// How long a change that nobody waits for may be in memory only. A crash loses peers' transactions of that time, which
 /// neighbours still have. Longer saves CPU: a commit costs as much as writing some hundred transactions.
@@ -32,12 +33,12 @@ const MAX_READS: usize = 512;
 /// Gets to know whether everything recorded before is on the disk.
 pub(super) type Waiter = Box<dyn FnOnce(bool) + Send>;
 
-/// Transactions of a stored block to be read, and who gets those that are found.
-pub(super) struct Read {
-    pub(super) height: u64,
-    pub(super) ids: Vec<TxId>,
-    pub(super) max_bytes: usize,
-    pub(super) reply: Box<dyn FnOnce(Vec<SignedTx>) + Send>,
+/// What is to be read, and who gets what is found.
+pub(super) enum Read {
+    /// Blocks, but not their transactions.
+    Blocks { heights: Range<u64>, reply: Box<dyn FnOnce(Vec<SignedBlock>) + Send> },
+    /// The first of these transactions of a block, up to so many bytes.
+    Txs { height: u64, wanted: BTreeSet<TxId>, max_bytes: usize, reply: Box<dyn FnOnce(Vec<SignedTx>) + Send> },
 }
 
 /// Opens the file anew after a failure.
@@ -177,31 +178,46 @@ pub(super) fn run(inbox: &Arc<Inbox>, db: Database, mut reopen: Reopen) {
     }
 }
 
-/// Reads a block from what could not be written yet, or else from the file.
-fn serve(db: Option<&Database>, todo: &Batch, Read { height, ids, max_bytes, reply }: Read) {
-    let wanted: HashSet<TxId> = ids.into_iter().collect();
-    let txs: Vec<SignedTx> = match (todo.blocks.get(&height), db) {
-        (Some((_, txs)), _) => txs.iter().map(|tx| (**tx).clone()).collect(),
-        (None, Some(db)) => match catch_unwind(AssertUnwindSafe(|| super::file::block_txs(db, height))) {
-            Ok(Ok(txs)) => txs,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, height, "a stored block cannot be read");
-                Vec::new()
-            }
-            Err(_fault) => {
-                tracing::warn!(height, "a stored block cannot be read: a fault in the database");
-                Vec::new()
-            }
-        },
-        (None, None) => Vec::new(),
-    };
-    let mut left = max_bytes;
-    let within = |tx: &SignedTx| {
-        let rest = left.checked_sub(tx.bytes().len());
-        left = rest.unwrap_or_default();
-        rest.is_some()
-    };
-    reply(txs.into_iter().filter(|tx| wanted.contains(&tx.id())).take_while(within).collect());
+/// Answers from what could not be written yet, or else from the file.
+fn serve(db: Option<&Database>, todo: &Batch, read: Read) {
+    match read {
+        Read::Blocks { heights, reply } => {
+            let read = |height| match todo.blocks.get(&height) {
+                Some((block, _)) => Some(block.clone()),
+                None => attempt(height, || file::block(db?, height).transpose()),
+            };
+            reply(heights.map_while(read).collect());
+        }
+        Read::Txs { height, wanted, max_bytes, reply } => {
+            let txs: Vec<SignedTx> = match todo.blocks.get(&height) {
+                Some((_, txs)) => txs.iter().map(|tx| (**tx).clone()).collect(),
+                None => attempt(height, || file::block_txs(db?, height).transpose()).unwrap_or_default(),
+            };
+            let mut left = max_bytes;
+            let within = |tx: &SignedTx| {
+                let rest = left.checked_sub(tx.bytes().len());
+                left = rest.unwrap_or_default();
+                rest.is_some()
+            };
+            reply(txs.into_iter().filter(|tx| wanted.contains(&tx.id())).take_while(within).collect());
+        }
+    }
+}
+
+/// Reads something of a stored block. Those who wait must be answered, whatever becomes of the database.
+fn attempt<T>(height: u64, read: impl FnOnce() -> Option<Result<T, redb::Error>>) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(None) => None,
+        Ok(Some(Ok(found))) => Some(found),
+        Ok(Some(Err(error))) => {
+            tracing::warn!(%error, height, "a stored block cannot be read");
+            None
+        }
+        Err(_fault) => {
+            tracing::warn!(height, "a stored block cannot be read: a fault in the database");
+            None
+        }
+    }
 }
 
 fn write(db: &mut Option<Database>, reopen: &mut Reopen, batch: &Batch) -> Result<(), String> {
@@ -210,7 +226,7 @@ fn write(db: &mut Option<Database>, reopen: &mut Reopen, batch: &Batch) -> Resul
         None => db.insert(reopen()?),
     };
     // Those who wait must be answered, whatever becomes of the database.
-    match catch_unwind(AssertUnwindSafe(|| super::file::commit(db, batch))) {
+    match catch_unwind(AssertUnwindSafe(|| file::commit(db, batch))) {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(_fault) => Err("a fault in the database".to_owned()),
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use starling_mempool::AccountView;
 use starling_node::engine::Input;
-use starling_wire::{Block, BlockId, BoundedVec, DecodeError, GetBlocks, Goodbye, Hello, Message, NetworkId, NodeId};
+use starling_wire::{
+    Block, BlockId, BoundedVec, DecodeError, GetBlockTxs, GetBlocks, Goodbye, Hello, Message, NetworkId, NodeId,
+};
 
 use crate::cluster::{Cluster, account_key, forged, producer_key, push, transfer};
 
@@ -49,7 +51,9 @@ fn messages() -> impl Strategy<Value = Message> {
         short_ids.prop_map(|ids| Message::IWant(BoundedVec::new(ids).unwrap())),
         Just(Message::GetPeers),
         (any::<u64>(), 1u16..=16).prop_map(|(from, count)| Message::GetBlocks(GetBlocks { from, count })),
-        (0u64..10).prop_map(|i| Message::GetBlockTxs(BoundedVec::new(vec![transfer(i, 0).id()]).unwrap())),
+        (0u64..10, any::<u64>()).prop_map(|(i, height)| {
+            Message::GetBlockTxs(GetBlockTxs { height, ids: BoundedVec::new(vec![transfer(i, 0).id()]).unwrap() })
+        }),
         (0u64..2, 0u64..5, prop::collection::vec(0u64..10, 0..3)).prop_map(|(producer, height, txs)| {
             let tx_ids = BoundedVec::new(txs.into_iter().map(|i| transfer(i, 0).id()).collect()).unwrap();
             let block = Block { network: NetworkId(7), height, parent: BlockId::ZERO, timestamp_ms: 0, tx_ids };

@@ -133,7 +133,7 @@ impl Driver {
             }
             Command::AddPeer(address) => self.dial(address),
             // RPC does not ask for those, as there is no score and no chain, and `run` takes the last.
-            Command::BanPeer(_) | Command::ReadTx { .. } | Command::Shutdown => {}
+            Command::BanPeer(_) | Command::ReadBlock { .. } | Command::ReadTx { .. } | Command::Shutdown => {}
         }
     }
 

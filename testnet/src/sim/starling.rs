@@ -136,7 +136,11 @@ impl Starling {
                 Output::Event(Event::LinkUp { peer }) => up = up.or(self.slot(&peer)),
                 Output::Event(event) => Self::event(cx, event),
                 // The overlay is given: there is nobody to dial. And nothing restarts.
-                Output::Dial { .. } | Output::Block { .. } | Output::Store(_) | Output::ReadBlock { .. } => {}
+                Output::Dial { .. }
+                | Output::Block { .. }
+                | Output::Store(_)
+                | Output::ReadBlocks { .. }
+                | Output::ReadBlockTxs { .. } => {}
             }
         }
         up

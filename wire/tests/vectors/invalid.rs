@@ -195,8 +195,9 @@ fn invalid() -> Vec<InvalidVector> {
     add("get_blocks of no block", Frame, Invalid, get_blocks(0));
     add("get_blocks of 17 blocks", Frame, Invalid, get_blocks(17));
     add("get_blocks of 9 bytes, refused at the header", Frame, Truncated, header(9, 8));
-    add("get_block_txs of 1025 ids, refused at the header", Frame, TooLong, header(4 + 32 * 1025, 9));
-    add("get_block_txs that counts 1 id and has 31 bytes", Frame, Truncated, counted(9, 1, &[7; 31]));
+    add("get_block_txs of 1025 ids, refused at the header", Frame, TooLong, header(12 + 32 * 1025, 9));
+    let one_id = [&1u64.to_le_bytes()[..], &1u32.to_le_bytes(), &[7; 31]].concat();
+    add("get_block_txs that counts 1 id and has 31 bytes", Frame, Truncated, framed(9, &one_id));
     add("block_tx of a transaction of version 2", Frame, UnknownVersion, framed(10, &edit(plain, &|b| b[0] = 2)));
     add("prune that counts 1 id and has a byte more", Frame, Trailing, counted(11, 1, &[7; 9]));
     add("report_digest of 15 bytes, refused at the header", Frame, Truncated, header(15, 50));

@@ -3,9 +3,9 @@
 use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
 use starling_wire::{
-    Block, BlockId, Digest, Fingerprint, FrameDecoder, GenesisId, GetBlocks, GetReports, GetSymbols, Goodbye, Hello,
-    Kind, Message, NetworkId, PROTOCOL_VERSION, Record, ReportDigest, ReportList, SecretKey, ShortId, SignedBlock,
-    SignedReport, SignedTx, Sketch, Slice, TxId,
+    Block, BlockId, Digest, Fingerprint, FrameDecoder, GenesisId, GetBlockTxs, GetBlocks, GetReports, GetSymbols,
+    Goodbye, Hello, Kind, Message, NetworkId, PROTOCOL_VERSION, Record, ReportDigest, ReportList, SecretKey, ShortId,
+    SignedBlock, SignedReport, SignedTx, Sketch, Slice, TxId,
     limits::{
         MAX_BLOCK, MAX_BLOCK_TXS, MAX_IDS, MAX_LISTED_REPORTS, MAX_RECORD, MAX_RECORDS, MAX_SYMBOLS, MAX_TX, SAMPLE,
     },
@@ -65,6 +65,7 @@ enum Fields {
         count: u16,
     },
     GetBlockTxs {
+        height: Dec,
         ids: Vec<TxId>,
     },
     BlockTx {
@@ -159,7 +160,9 @@ impl Fields {
             )),
             Self::Block { block } => Message::Block(SignedBlock::decode(&block.0).unwrap()),
             Self::GetBlocks { from, count } => Message::GetBlocks(GetBlocks { from: from.0, count: *count }),
-            Self::GetBlockTxs { ids } => Message::GetBlockTxs(list(ids.clone())),
+            Self::GetBlockTxs { height, ids } => {
+                Message::GetBlockTxs(GetBlockTxs { height: height.0, ids: list(ids.clone()) })
+            }
             Self::BlockTx { transaction } => Message::BlockTx(SignedTx::decode(&transaction.0).unwrap()),
             Self::Prune { short_ids } => Message::Prune(list(short_ids.clone())),
             Self::Alive {} => Message::Alive,
@@ -322,7 +325,7 @@ fn messages() -> Vec<MessageVector> {
         ),
         MessageVector::new(
             "get_block_txs, two ids",
-            Fields::GetBlockTxs { ids: transactions[1..3].iter().map(|tx| tx.id).collect() },
+            Fields::GetBlockTxs { height: Dec(3), ids: transactions[1..3].iter().map(|tx| tx.id).collect() },
         ),
         MessageVector::new("block_tx", Fields::BlockTx { transaction: tx(3) }),
         MessageVector::new("alive", Fields::Alive {}),
@@ -428,7 +431,7 @@ fn the_largest_of_every_kind_is_accepted() {
         (Message::Prune(short_ids()), 8_196),
         (Message::Peers(list(records)), 32_900),
         (Message::Block(block), 131_257),
-        (Message::GetBlockTxs(list(ids(MAX_IDS).collect())), 32_772),
+        (Message::GetBlockTxs(GetBlockTxs { height: 1, ids: list(ids(MAX_IDS).collect()) }), 32_780),
         (Message::BlockTx(tx), 32_938),
         (
             Message::Sketch(Sketch {

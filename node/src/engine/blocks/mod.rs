@@ -3,40 +3,30 @@
 //! Producers named by the genesis file take turns, one height each. A node takes the first valid block it sees at a
 //! height; there is no fork choice, since this is not a consensus protocol.
 
+mod recent;
 mod routing;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     num::NonZeroUsize,
+    ops::Range,
     time::Duration,
 };
 
 use lru::LruCache;
 use starling_mempool::{Genesis, Ledger};
 use starling_wire::{
-    BlockId, BoundedVec, GetBlocks, Message, NodeId, ShortId, SignedBlock, TxId, VerifiedBlock, VerifiedTx,
+    BlockId, BoundedVec, GetBlockTxs, GetBlocks, Message, NodeId, SignedBlock, TxId, VerifiedBlock, VerifiedTx,
     limits::{MAX_BLOCK_TXS, MAX_IDS},
 };
 
+use self::recent::Recent;
+pub use self::recent::{AppliedBlock, Included};
 use super::{
     io::Output,
     peers::{Link, Peers},
     time::Time,
 };
-
-/// Blocks kept, for nodes that lag behind; one that is further behind cannot catch up from this one. Bounds memory, or the
-/// disk, together with [`MAX_RECENT_BYTES`].
-const MAX_RECENT: usize = 1024;
-
-/// Bytes of transactions kept for those blocks.
-const MAX_RECENT_BYTES: usize = 64 << 20;
-
-/// Of a chain that is stored as well, the blocks whose transactions are in memory: neighbours ask for those of the newest,
-/// and of others only when they come back, or come anew.
-const MAX_IN_MEMORY: usize = 64;
-
-/// Bytes of transactions of those.
-const MAX_IN_MEMORY_BYTES: usize = 4 << 20;
 
 /// How far ahead of the chain's head a block is kept until its predecessors come.
 const MAX_AHEAD: u64 = 32;
@@ -49,23 +39,6 @@ const MAX_REFUSED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// Added to two round trips before a request for blocks or their transactions is given to another neighbour.
 const PATIENCE: Duration = Duration::from_millis(500);
-
-/// A block that is part of the chain.
-#[derive(Debug)]
-pub struct AppliedBlock {
-    /// The block.
-    pub block: VerifiedBlock,
-    /// Its transactions, in order.
-    pub txs: Vec<VerifiedTx>,
-}
-
-/// A block that is kept. Its transactions are, too, but not necessarily in memory.
-#[derive(Debug)]
-struct Recent {
-    block: VerifiedBlock,
-    /// Of its transactions.
-    bytes: usize,
-}
 
 /// The next block of the chain, while some of its transactions are missing.
 #[derive(Debug)]
@@ -92,16 +65,9 @@ pub(super) enum Receipt {
 #[derive(Debug)]
 pub struct Chain {
     head: (u64, BlockId),
-    recent: VecDeque<Recent>,
-    recent_bytes: usize,
-    /// Transactions of the last of those: of all, unless somebody else keeps them.
-    in_memory: VecDeque<Vec<VerifiedTx>>,
-    in_memory_bytes: usize,
-    is_stored: bool,
+    recent: Recent,
     /// Neighbours for whom blocks are being read, and since when, the longest first.
     reads: Vec<(NodeId, Time)>,
-    /// Their transactions: short ids, each with the height of its block and its place there, where the whole id is.
-    included: BTreeSet<(ShortId, u64, u16)>,
     /// The block at the next height whose signature is being checked.
     checking: Option<BlockId>,
     pending: Option<Pending>,
@@ -120,13 +86,8 @@ impl Chain {
     pub(super) fn new() -> Self {
         Self {
             head: (0, BlockId::ZERO),
-            recent: VecDeque::new(),
-            recent_bytes: 0,
-            in_memory: VecDeque::new(),
-            in_memory_bytes: 0,
-            is_stored: false,
+            recent: Recent::default(),
             reads: Vec::new(),
-            included: BTreeSet::new(),
             checking: None,
             pending: None,
             ahead: BTreeMap::new(),
@@ -137,9 +98,9 @@ impl Chain {
         }
     }
 
-    /// The transactions of older blocks are stored as well: they do not stay in memory.
+    /// Older blocks are stored: they do not stay in memory.
     pub(super) fn set_stored(&mut self) {
-        self.is_stored = true;
+        self.recent.set_stored();
     }
 
     /// Height of the last applied block, 0 for none.
@@ -154,38 +115,27 @@ impl Chain {
 
     /// Height of the lowest block that is kept; one above the last if there is none.
     pub(super) fn oldest(&self) -> u64 {
-        self.head.0 + 1 - self.recent.len() as u64
+        self.recent.oldest()
     }
 
-    /// A block of the chain, if it is recent enough to be kept (the last 1,024, at most 64 MiB).
-    pub fn block(&self, height: u64) -> Option<&VerifiedBlock> {
-        let at = usize::try_from(height.checked_sub(self.oldest())?).ok()?;
-        self.recent.get(at).map(|recent| &recent.block)
+    /// Whether a block is kept (the last 1,024, at most 64 MiB), if only by whoever stores it.
+    pub fn keeps(&self, height: u64) -> bool {
+        (self.oldest()..=self.height()).contains(&height)
     }
 
-    /// The transactions of a block, in order, if they are in memory.
-    pub(super) fn txs(&self, height: u64) -> Option<&[VerifiedTx]> {
-        let first = self.head.0 + 1 - self.in_memory.len() as u64;
-        let at = usize::try_from(height.checked_sub(first)?).ok()?;
-        self.in_memory.get(at).map(Vec::as_slice)
+    /// A block of the chain that is in memory: all that are kept, or the newest of them if they are stored as well.
+    pub fn block(&self, height: u64) -> Option<&AppliedBlock> {
+        self.recent.get(height)
     }
 
-    /// The height of the recent block that includes a transaction.
-    pub fn included_at(&self, id: &TxId) -> Option<u64> {
-        self.place(id).map(|(height, _)| height)
+    /// Which of some blocks are kept, but not in memory.
+    pub(super) fn stored(&self, heights: Range<u64>) -> Range<u64> {
+        heights.start.max(self.oldest())..heights.end.min(self.recent.oldest_in_memory())
     }
 
-    /// That height, and the transaction's place in the block.
-    fn place(&self, id: &TxId) -> Option<(u64, usize)> {
-        let alike = self.included.range((id.short(), 0, 0)..=(id.short(), u64::MAX, u16::MAX));
-        let mut places = alike.map(|(_, height, at)| (*height, usize::from(*at)));
-        places.find(|(height, at)| self.block(*height).is_some_and(|block| block.tx_ids().get(*at) == Some(id)))
-    }
-
-    /// A transaction of a recent block, if it is in memory.
-    pub fn transaction(&self, id: &TxId) -> Option<&VerifiedTx> {
-        let (height, at) = self.place(id)?;
-        self.txs(height)?.get(at).filter(|tx| tx.id() == *id)
+    /// Where a transaction is, if a block that is kept includes it. Takes some hundred microseconds if blocks are long.
+    pub fn find(&self, id: &TxId) -> Option<Included<'_>> {
+        self.recent.find(id)
     }
 
     /// Whether the chain is complete as far as any neighbour tells, so that a next block may be made.
@@ -322,29 +272,9 @@ impl Chain {
     }
 
     /// Goes on from a block that is applied.
-    pub(super) fn append(&mut self, AppliedBlock { block, txs }: AppliedBlock) {
-        self.head = (block.header().height, block.id());
-        self.included.extend(included(&block));
-        let bytes = bytes(&txs);
-        self.recent_bytes += bytes;
-        self.recent.push_back(Recent { block, bytes });
-        self.in_memory_bytes += bytes;
-        self.in_memory.push_back(txs);
-        while self.recent.len() > MAX_RECENT || (self.recent_bytes > MAX_RECENT_BYTES && self.recent.len() > 1) {
-            let Some(old) = self.recent.pop_front() else { break };
-            self.recent_bytes -= old.bytes;
-            for place in included(&old.block) {
-                self.included.remove(&place);
-            }
-        }
-        while self.in_memory.len() > self.recent.len() || self.is_stored && self.is_too_much() {
-            let Some(old) = self.in_memory.pop_front() else { break };
-            self.in_memory_bytes -= self::bytes(&old);
-        }
-    }
-
-    fn is_too_much(&self) -> bool {
-        self.in_memory.len() > MAX_IN_MEMORY || (self.in_memory_bytes > MAX_IN_MEMORY_BYTES && self.in_memory.len() > 1)
+    pub(super) fn append(&mut self, applied: AppliedBlock) {
+        self.head = (applied.block.header().height, applied.block.id());
+        self.recent.push(applied);
     }
 
     /// The next block, if it was kept until its predecessor came.
@@ -373,8 +303,9 @@ impl Chain {
             pending.asked = next.map(|(peer, link)| (peer, deadline(now, link)));
             let missing: Vec<TxId> = pending.missing.iter().copied().collect();
             if let Some((peer, _)) = next {
+                let height = pending.block.header().height;
                 for ids in BoundedVec::chunks(&missing) {
-                    out(Output::Send { peer, message: Message::GetBlockTxs(ids) });
+                    out(Output::Send { peer, message: Message::GetBlockTxs(GetBlockTxs { height, ids }) });
                 }
             }
         }
@@ -397,16 +328,6 @@ impl Chain {
         let pending = self.pending.as_ref().and_then(|pending| pending.asked);
         [self.syncing, pending].into_iter().flatten().map(|(_, deadline)| deadline).min()
     }
-}
-
-/// What [`Chain::included`] has of a block. Its transactions are no more than [`MAX_BLOCK_TXS`].
-fn included(block: &VerifiedBlock) -> impl Iterator<Item = (ShortId, u64, u16)> {
-    let height = block.header().height;
-    block.tx_ids().iter().enumerate().map(move |(at, id)| (id.short(), height, at as u16))
-}
-
-fn bytes(txs: &[VerifiedTx]) -> usize {
-    txs.iter().map(|tx| tx.bytes().len()).sum()
 }
 
 fn deadline(now: Time, link: &Link) -> Time {

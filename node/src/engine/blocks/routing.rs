@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use starling_wire::{
-    Block, BoundedVec, GetBlocks, Message, NodeId, SignedBlock, SignedTx, TxId, Unverified, VerifiedBlock,
+    Block, BoundedVec, GetBlockTxs, GetBlocks, Message, NodeId, SignedBlock, SignedTx, TxId, Unverified, VerifiedBlock,
+    VerifiedTx,
 };
 
 use super::{
     super::{Engine, Event, MAX_ANSWER, Output, Removal, Source, score::Blame, time::Time},
-    Receipt,
+    AppliedBlock, Receipt,
 };
 
 impl Engine {
@@ -45,7 +46,7 @@ impl Engine {
         while let Some(result) = self.chain.advance(&mut self.ledger) {
             match result {
                 Ok(height) => {
-                    let (Some(block), Some(txs)) = (self.chain.block(height), self.chain.txs(height)) else { continue };
+                    let Some(AppliedBlock { block, txs }) = self.chain.block(height) else { continue };
                     let event = Event::BlockApplied { id: block.id(), height, txs: txs.len() };
                     let included: BTreeSet<TxId> = block.tx_ids().iter().copied().collect();
                     let removed = self.pool.apply_block(height, txs, &self.ledger);
@@ -101,45 +102,48 @@ impl Engine {
         self.block(now, None, block);
     }
 
-    /// Blocks are asked for: those of them that are kept.
-    pub(in super::super) fn blocks_wanted(&mut self, peer: NodeId, request: &GetBlocks) {
-        for height in request.from..request.from.saturating_add(request.count.into()) {
-            let Some(block) = self.chain.block(height) else { break };
-            let message = Message::Block((**block).clone());
-            self.outputs.push_back(Output::Send { peer, message });
+    /// Blocks are asked for: those that are kept. Where they are not in memory any more those that are wait for the next
+    /// request, so that blocks go out in order.
+    pub(in super::super) fn blocks_wanted(&mut self, now: Time, peer: NodeId, request: GetBlocks) {
+        let heights = request.from..request.from.saturating_add(request.count.into());
+        let stored = self.chain.stored(heights.clone());
+        if !stored.is_empty() {
+            if self.chain.may_read(now, peer) {
+                self.outputs.push_back(Output::ReadBlocks { peer, heights: stored });
+            }
+            return;
         }
+        let blocks = heights.map_while(|height| Some(Message::Block((*self.chain.block(height)?.block).clone())));
+        self.outputs.extend(blocks.map(|message| Output::Send { peer, message }));
     }
 
     /// Transactions of a block are asked for.
-    pub(in super::super) fn block_txs_wanted(&mut self, now: Time, peer: NodeId, ids: &[TxId]) {
-        let mut budget = MAX_ANSWER;
-        let mut stored: Option<(u64, Vec<TxId>)> = None;
-        for id in ids {
-            if let Some(tx) = self.chain.transaction(id).or_else(|| self.pool.get(id)) {
-                let Some(left) = budget.checked_sub(tx.bytes().len()) else { break };
-                budget = left;
-                let message = Message::BlockTx((**tx).clone());
-                self.outputs.push_back(Output::Send { peer, message });
-            } else if let Some(height) = self.chain.included_at(id) {
-                // A request names transactions of one block, so one is read.
-                let (of, ids) = stored.get_or_insert_with(|| (height, Vec::new()));
-                if *of == height {
-                    ids.push(*id);
-                }
+    pub(in super::super) fn block_txs_wanted(&mut self, now: Time, peer: NodeId, request: &GetBlockTxs) {
+        let GetBlockTxs { height, ids } = request;
+        let wanted: BTreeSet<TxId> = ids.iter().copied().collect();
+        if !self.chain.stored(*height..height.saturating_add(1)).is_empty() {
+            if self.chain.may_read(now, peer) {
+                self.outputs.push_back(Output::ReadBlockTxs { peer, height: *height, wanted, max_bytes: MAX_ANSWER });
             }
+            return;
         }
-        if let Some((height, ids)) = stored
-            && self.chain.may_read(now, peer)
-        {
-            self.outputs.push_back(Output::ReadBlock { peer, height, ids, max_bytes: budget });
+        let found: Vec<VerifiedTx> = match self.chain.block(*height) {
+            Some(applied) => applied.txs.iter().filter(|tx| wanted.contains(&tx.id())).cloned().collect(),
+            // It was passed on before it could be applied here.
+            None => wanted.iter().filter_map(|id| self.pool.get(id)).cloned().collect(),
+        };
+        let mut budget = MAX_ANSWER;
+        for tx in found {
+            let Some(left) = budget.checked_sub(tx.bytes().len()) else { break };
+            budget = left;
+            self.outputs.push_back(Output::Send { peer, message: Message::BlockTx((*tx).clone()) });
         }
     }
 
-    /// Transactions were read for a neighbour.
-    pub(in super::super) fn block_read(&mut self, now: Time, peer: NodeId, txs: Vec<SignedTx>) {
+    /// Something was read for a neighbour.
+    pub(in super::super) fn block_read(&mut self, now: Time, peer: NodeId, messages: Vec<Message>) {
         if self.chain.was_read_in_time(now, &peer) {
-            let messages = txs.into_iter().map(|tx| Output::Send { peer, message: Message::BlockTx(tx) });
-            self.outputs.extend(messages);
+            self.outputs.extend(messages.into_iter().map(|message| Output::Send { peer, message }));
         }
     }
 

@@ -14,7 +14,8 @@ use starling_node::engine::{
     PeerRecord, ProducerConfig, Saved, Ticket, Time,
 };
 use starling_wire::{
-    AccountId, BoundedVec, Message, NetworkId, NodeId, SecretKey, ShortId, SignedTx, Transaction, TxId, Unverified,
+    AccountId, BoundedVec, Message, NetworkId, NodeId, SecretKey, ShortId, SignedBlock, SignedTx, Transaction, TxId,
+    Unverified, VerifiedTx,
     limits::{MAX_IDS, MAX_PAYLOAD},
     verify,
 };
@@ -280,17 +281,16 @@ impl Cluster {
                 }
             }
             Output::Block { .. } => {}
-            Output::ReadBlock { peer, height, ids, .. } => {
-                let of = |(node, change): &(usize, Change)| match change {
-                    Change::Block { block, txs, .. } if *node == i && block.header().height == height => {
-                        Some(txs.clone())
-                    }
-                    _ => None,
-                };
-                let txs = self.changes.iter().find_map(of).into_iter().flatten();
-                let txs = txs.filter(|tx| ids.contains(&tx.id())).map(|tx| (*tx).clone()).collect();
-                self.reads += 1;
-                self.schedule(Duration::from_millis(1), i, Input::BlockRead { peer, txs });
+            Output::ReadBlocks { peer, heights } => {
+                let blocks = heights.map_while(|height| self.stored(i, height));
+                let messages = blocks.map(|(block, _)| Message::Block(block)).collect();
+                self.was_read(i, peer, messages);
+            }
+            Output::ReadBlockTxs { peer, height, wanted, .. } => {
+                let txs = self.stored(i, height).map(|(_, txs)| txs).unwrap_or_default();
+                let txs = txs.into_iter().filter(|tx| wanted.contains(&tx.id()));
+                let messages = txs.map(|tx| Message::BlockTx((*tx).clone())).collect();
+                self.was_read(i, peer, messages);
             }
             Output::Store(change) => self.changes.push((i, change)),
             Output::Verify { source, item } => {
@@ -299,6 +299,21 @@ impl Cluster {
             }
             Output::Event(event) => self.events.push((self.now, i, event)),
         }
+    }
+
+    /// A block that a node has told to be stored.
+    fn stored(&self, i: usize, height: u64) -> Option<(SignedBlock, Vec<VerifiedTx>)> {
+        self.changes.iter().find_map(|(node, change)| match change {
+            Change::Block { block, txs, .. } if *node == i && block.header().height == height => {
+                Some((block.clone(), txs.clone()))
+            }
+            _ => None,
+        })
+    }
+
+    fn was_read(&mut self, i: usize, peer: NodeId, messages: Vec<Message>) {
+        self.reads += 1;
+        self.schedule(Duration::from_millis(1), i, Input::BlockRead { peer, messages });
     }
 
     fn check_record(&self, envelope: &Bytes) -> PeerRecord {

@@ -509,7 +509,11 @@ impl<'a> World<'a> {
                 let rtt = Duration::from_micros(2 * self.way(from, self.numbers[&peer]));
                 self.input(from, Input::RoundTrip { peer, rtt });
             }
-            Output::Block { .. } | Output::Store(_) | Output::ReadBlock { .. } | Output::Event(_) => {}
+            Output::Block { .. }
+            | Output::Store(_)
+            | Output::ReadBlocks { .. }
+            | Output::ReadBlockTxs { .. }
+            | Output::Event(_) => {}
         }
     }
 
