@@ -140,8 +140,8 @@ impl Engine {
         }
     }
 
-    /// Has a driver that keeps what [`Output::Store`] tells and answers [`Output::ReadBlocks`]: older blocks
-    /// do not stay in memory.
+    /// Has a driver that keeps what [`Output::Store`] tells and answers [`Output::ReadBlocks`] and
+    /// [`Output::ReadBlockTxs`]: older blocks do not stay in memory.
     pub fn storing(mut self) -> Self {
         self.chain.set_stored();
         self

@@ -198,12 +198,15 @@ impl Driver {
             // Whoever asks for something stored may have gone away when it is read.
             Command::ReadBlock { height, reply } => {
                 if let Some(store) = &self.store {
-                    store.read_blocks(height..height + 1, move |blocks| drop(reply.send(blocks.into_iter().next())));
+                    store.read_blocks(height..height.saturating_add(1), move |blocks| {
+                        drop(reply.send(blocks.into_iter().next()))
+                    });
                 }
             }
             Command::ReadTx { height, id, reply } => {
                 if let Some(store) = &self.store {
-                    let reply = move |txs: Vec<_>| drop(reply.send(txs.into_iter().next()));
+                    let first = |txs: Vec<_>| txs.into_iter().next();
+                    let reply = move |txs: Option<_>| drop(reply.send(txs.map(first).ok_or(Unavailable::Unreadable)));
                     store.read_block_txs(height, BTreeSet::from([id]), usize::MAX, reply);
                 }
             }
@@ -260,7 +263,7 @@ impl Driver {
                         store.record(change);
                     }
                 }
-                // There is room for all that the engine asks to be read; when the node stops nobody waits any more.
+                // What finds no room is lost, as if the store had no time for it.
                 Output::ReadBlocks { peer, heights } => {
                     let (Some(store), read) = (&self.store, self.blocks_read.0.clone()) else { continue };
                     let found = |blocks: Vec<_>| blocks.into_iter().map(Message::Block).collect();
@@ -268,7 +271,7 @@ impl Driver {
                 }
                 Output::ReadBlockTxs { peer, height, wanted, max_bytes } => {
                     let (Some(store), read) = (&self.store, self.blocks_read.0.clone()) else { continue };
-                    let found = |txs: Vec<_>| txs.into_iter().map(Message::BlockTx).collect();
+                    let found = |txs: Option<Vec<_>>| txs.into_iter().flatten().map(Message::BlockTx).collect();
                     store.read_block_txs(height, wanted, max_bytes, move |txs| drop(read.try_send((peer, found(txs)))));
                 }
                 Output::Event(event) => self.event(event),

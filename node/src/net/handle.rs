@@ -30,6 +30,9 @@ pub enum Unavailable {
     /// It has stopped.
     #[error("the node is stopping")]
     Stopped,
+    /// The store cannot be read.
+    #[error("the node's store cannot be read now; the node's log says why")]
+    Unreadable,
     /// The transaction is in the pool but not on the disk.
     #[error(
         "the transaction is accepted and passed on, but cannot be stored, and would not survive a restart of the node; its \
@@ -68,8 +71,8 @@ pub enum Command<S> {
         height: u64,
         /// The transaction.
         id: TxId,
-        /// Gets it, if it can be read; is dropped if too many others wait.
-        reply: oneshot::Sender<Option<SignedTx>>,
+        /// Gets it, if it is there; is dropped if too many others wait.
+        reply: oneshot::Sender<Result<Option<SignedTx>, Unavailable>>,
     },
     /// Connect to an address.
     AddPeer(Multiaddr),
@@ -162,11 +165,11 @@ impl<S: 'static> NodeHandle<S> {
         answer.await.map_err(|_| Unavailable::Busy)
     }
 
-    /// A transaction of a block that is stored, if it can be read; if not, and it should be, the node's log says why.
+    /// A transaction of a block that is stored, if it is there.
     pub async fn stored_tx(&self, height: u64, id: TxId) -> Result<Option<SignedTx>, Unavailable> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::ReadTx { height, id, reply })?;
-        answer.await.map_err(|_| Unavailable::Busy)
+        answer.await.map_err(|_| Unavailable::Busy)?
     }
 
     /// Connects to an address.

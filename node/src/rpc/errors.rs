@@ -42,7 +42,7 @@ pub(super) fn unavailable(error: Unavailable) -> ErrorObjectOwned {
     let code = match error {
         Unavailable::Busy => code::LIMIT,
         Unavailable::Stopped => code::NOT_READY,
-        Unavailable::NotStored => INTERNAL_ERROR_CODE,
+        Unavailable::NotStored | Unavailable::Unreadable => INTERNAL_ERROR_CODE,
     };
     ErrorObjectOwned::owned(code, error.to_string(), None::<()>)
 }

@@ -77,6 +77,14 @@ impl<S: State> Server<S> {
         Ok(tx.map(|tx| (height, tx)))
     }
 
+    /// Fails with the rejection unless it comes of the transaction being in a block already: such a one has used its own
+    /// nonce, and only what is looked at before the nonce can hide that.
+    async fn expect_included(&self, id: TxId, rejection: &Rejection) -> RpcResult<()> {
+        let is_likely =
+            matches!(rejection, Rejection::NonceTooLow { .. } | Rejection::Expired { .. } | Rejection::Refused { .. });
+        if is_likely && self.included(id).await?.is_some() { Ok(()) } else { Err(rejected(rejection)) }
+    }
+
     fn require_admin(&self) -> RpcResult<()> {
         if self.admin { Ok(()) } else { Err(admin_is_off()) }
     }
@@ -89,11 +97,10 @@ impl<S: State> ApiServer for Server<S> {
         let id = tx.id();
         match self.handle.submit(tx).await.map_err(unavailable)? {
             Ok(place) => Ok(Submitted { id, state: place.into() }),
-            // One that is in a block has used its own nonce, or is past its expiry by now.
-            Err(rejection) => match self.included(id).await? {
-                Some(_) => Ok(Submitted { id, state: TxState::Included }),
-                None => Err(rejected(&rejection)),
-            },
+            Err(rejection) => {
+                self.expect_included(id, &rejection).await?;
+                Ok(Submitted { id, state: TxState::Included })
+            }
         }
     }
 
@@ -106,10 +113,10 @@ impl<S: State> ApiServer for Server<S> {
         let Admissible { place, replaced_bytes, displaced } = match found {
             Found::Pooled(place) => return Ok(known(place.into())),
             Found::New(Ok(admissible)) => admissible,
-            Found::New(Err(rejection)) => match self.included(id).await? {
-                Some(_) => return Ok(known(TxState::Included)),
-                None => return Err(rejected(&rejection)),
-            },
+            Found::New(Err(rejection)) => {
+                self.expect_included(id, &rejection).await?;
+                return Ok(known(TxState::Included));
+            }
         };
         tx.verify().map_err(|error| rejected(&Rejection::BadSignature(error)))?;
         Ok(Checked { id, state: place.into(), replaced_bytes: replaced_bytes as u64, displaced: displaced as u64 })

@@ -184,20 +184,20 @@ impl Store {
         self.inbox.wait(Box::new(waiter));
     }
 
-    /// Reads stored blocks up to the first that is missing; calls back from another thread with them. Drops `reply` if too
-    /// many others wait.
+    /// Reads stored blocks up to the first that is missing or cannot be read; calls back from another thread with them.
+    /// Drops `reply` if too many others wait.
     pub fn read_blocks(&self, heights: Range<u64>, reply: impl FnOnce(Vec<SignedBlock>) + Send + 'static) {
         self.inbox.read(Read::Blocks { heights, reply: Box::new(reply) });
     }
 
-    /// Reads transactions of a stored block, the first of those wanted, up to so many bytes; else as
-    /// [`Self::read_blocks`].
+    /// Reads transactions of a stored block, the first of those wanted, up to so many bytes; `None` if they cannot be read.
+    /// Else as [`Self::read_blocks`].
     pub fn read_block_txs(
         &self,
         height: u64,
         wanted: BTreeSet<TxId>,
         max_bytes: usize,
-        reply: impl FnOnce(Vec<SignedTx>) + Send + 'static,
+        reply: impl FnOnce(Option<Vec<SignedTx>>) + Send + 'static,
     ) {
         self.inbox.read(Read::Txs { height, wanted, max_bytes, reply: Box::new(reply) });
     }

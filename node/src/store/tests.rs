@@ -436,7 +436,7 @@ fn stored_blocks_are_read_while_others_are_written() {
         let (found, answer) = mpsc::channel();
         let wanted = ids.iter().copied().collect();
         store.read_block_txs(height, wanted, max_bytes, move |txs| found.send(txs).unwrap());
-        let txs = answer.recv_timeout(PATIENCE).unwrap();
+        let txs = answer.recv_timeout(PATIENCE).unwrap().unwrap();
         txs.iter().map(|tx| tx.id()).collect::<Vec<_>>()
     };
     let read = |store: &Store, height, ids: &[TxId]| read_some(store, height, ids, usize::MAX);

@@ -4,7 +4,7 @@
 //! waits for nobody. What nobody waits for is written when it is [`LAG`] old or [`MAX_GATHERED`] bytes.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     mem,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -27,7 +27,7 @@ const MAX_GATHERED: usize = 1 << 20;
 /// After a failure, how long until the next attempt. Whoever waits is told of a failure at most this late.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Blocks that wait to be read; of more than that nothing is read. Those of neighbours the engine bounds by half of it.
+/// Reads that wait; of more than that nothing is read. Those of neighbours the engine bounds by half of it.
 const MAX_READS: usize = 512;
 
 /// Gets to know whether everything recorded before is on the disk.
@@ -38,8 +38,11 @@ pub(super) enum Read {
     /// Blocks, but not their transactions.
     Blocks { heights: Range<u64>, reply: Box<dyn FnOnce(Vec<SignedBlock>) + Send> },
     /// The first of these transactions of a block, up to so many bytes.
-    Txs { height: u64, wanted: BTreeSet<TxId>, max_bytes: usize, reply: Box<dyn FnOnce(Vec<SignedTx>) + Send> },
+    Txs { height: u64, wanted: BTreeSet<TxId>, max_bytes: usize, reply: TxsReply },
 }
+
+/// Gets transactions, or `None` if the file cannot be read.
+pub(super) type TxsReply = Box<dyn FnOnce(Option<Vec<SignedTx>>) + Send>;
 
 /// Opens the file anew after a failure.
 pub(super) type Reopen = Box<dyn FnMut() -> Result<Database, String> + Send>;
@@ -49,12 +52,18 @@ pub(super) type Reopen = Box<dyn FnMut() -> Result<Database, String> + Send>;
 struct Gathered {
     batch: Batch,
     waiting: Vec<Waiter>,
-    reads: Vec<Read>,
+    reads: VecDeque<Read>,
     /// When the first change came.
     since: Option<Instant>,
     /// Whether it should be written at once.
     urgent: bool,
     closing: bool,
+}
+
+/// What the writer does next.
+enum Work {
+    Write(Gathered),
+    Read(Read),
 }
 
 /// What the node's main task and the writer share.
@@ -89,7 +98,7 @@ impl Inbox {
     pub(super) fn read(&self, read: Read) {
         let mut gathered = self.lock();
         if gathered.reads.len() < MAX_READS {
-            gathered.reads.push(read);
+            gathered.reads.push_back(read);
             self.changed.notify_one();
         }
     }
@@ -100,8 +109,9 @@ impl Inbox {
         self.changed.notify_one();
     }
 
-    /// The next batch, once it is time to write it, and until then what is to be read. Whether it is time to write, too.
-    fn take(&self, retry_at: Option<Instant>) -> (bool, Gathered) {
+    /// What to do next, once there is something. Reads wait for what is due to be written, and nobody waits for them at the
+    /// end.
+    fn take(&self, retry_at: Option<Instant>) -> Work {
         let mut gathered = self.lock();
         loop {
             let wait = match (retry_at, gathered.since) {
@@ -112,11 +122,15 @@ impl Inbox {
                 (None, None) => None,
             };
             if wait == Some(Duration::ZERO) {
-                let closing = gathered.closing;
-                return (true, mem::replace(&mut gathered, Gathered { closing, ..Gathered::default() }));
+                let rest = Gathered {
+                    closing: gathered.closing,
+                    reads: mem::take(&mut gathered.reads),
+                    ..Gathered::default()
+                };
+                return Work::Write(mem::replace(&mut gathered, rest));
             }
-            if !gathered.reads.is_empty() {
-                return (false, Gathered { reads: mem::take(&mut gathered.reads), ..Gathered::default() });
+            if let Some(read) = gathered.reads.pop_front() {
+                return Work::Read(read);
             }
             gathered = match wait {
                 None => self.changed.wait(gathered).unwrap_or_else(PoisonError::into_inner),
@@ -137,11 +151,13 @@ pub(super) fn run(inbox: &Arc<Inbox>, db: Database, mut reopen: Reopen) {
     let mut todo = Batch::default();
     let mut retry_at = None;
     loop {
-        let (is_due, Gathered { batch, waiting, closing, reads, .. }) = inbox.take(retry_at);
-        if !is_due {
-            reads.into_iter().for_each(|read| serve(db.as_ref(), &todo, read));
-            continue;
-        }
+        let Gathered { batch, waiting, closing, .. } = match inbox.take(retry_at) {
+            Work::Write(gathered) => gathered,
+            Work::Read(read) => {
+                serve(db.as_ref(), &todo, read);
+                continue;
+            }
+        };
         todo.merge(batch);
         let result = if todo.is_empty() { Ok(()) } else { write(&mut db, &mut reopen, &todo) };
         let written = result.is_ok();
@@ -168,7 +184,6 @@ pub(super) fn run(inbox: &Arc<Inbox>, db: Database, mut reopen: Reopen) {
         for waiter in waiting {
             waiter(written);
         }
-        reads.into_iter().for_each(|read| serve(db.as_ref(), &todo, read));
         if closing {
             break;
         }
@@ -184,14 +199,14 @@ fn serve(db: Option<&Database>, todo: &Batch, read: Read) {
         Read::Blocks { heights, reply } => {
             let read = |height| match todo.blocks.get(&height) {
                 Some((block, _)) => Some(block.clone()),
-                None => attempt(height, || file::block(db?, height).transpose()),
+                None => attempt(db, height, |db| file::block(db, height)).flatten(),
             };
             reply(heights.map_while(read).collect());
         }
         Read::Txs { height, wanted, max_bytes, reply } => {
-            let txs: Vec<SignedTx> = match todo.blocks.get(&height) {
-                Some((_, txs)) => txs.iter().map(|tx| (**tx).clone()).collect(),
-                None => attempt(height, || file::block_txs(db?, height).transpose()).unwrap_or_default(),
+            let txs = match todo.blocks.get(&height) {
+                Some((_, txs)) => Some(txs.iter().map(|tx| (**tx).clone()).collect()),
+                None => attempt(db, height, |db| file::block_txs(db, height)).map(Option::unwrap_or_default),
             };
             let mut left = max_bytes;
             let within = |tx: &SignedTx| {
@@ -199,17 +214,21 @@ fn serve(db: Option<&Database>, todo: &Batch, read: Read) {
                 left = rest.unwrap_or_default();
                 rest.is_some()
             };
-            reply(txs.into_iter().filter(|tx| wanted.contains(&tx.id())).take_while(within).collect());
+            let chosen = |txs: Vec<SignedTx>| {
+                txs.into_iter().filter(|tx| wanted.contains(&tx.id())).take_while(within).collect()
+            };
+            reply(txs.map(chosen));
         }
     }
 }
 
-/// Reads something of a stored block. Those who wait must be answered, whatever becomes of the database.
-fn attempt<T>(height: u64, read: impl FnOnce() -> Option<Result<T, redb::Error>>) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(None) => None,
-        Ok(Some(Ok(found))) => Some(found),
-        Ok(Some(Err(error))) => {
+/// Reads something of a stored block; `None` if the file cannot be read. Those who wait must be answered, whatever becomes
+/// of the database.
+fn attempt<T>(db: Option<&Database>, height: u64, read: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Option<T> {
+    let db = db?;
+    match catch_unwind(AssertUnwindSafe(|| read(db))) {
+        Ok(Ok(found)) => Some(found),
+        Ok(Err(error)) => {
             tracing::warn!(%error, height, "a stored block cannot be read");
             None
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use starling_mempool::AccountView;
 use starling_node::engine::{Event, Included, ProducerConfig};
-use starling_wire::{Block, BlockId, BoundedVec, Message, NetworkId, SecretKey, TxId};
+use starling_wire::{Block, BlockId, BoundedVec, GetBlockTxs, GetBlocks, Message, NetworkId, SecretKey, TxId};
 
 use crate::cluster::{Cluster, account_key, producer_key, transfer};
 
@@ -71,6 +71,43 @@ fn whoever_is_far_behind_is_sent_what_is_no_longer_in_memory() {
     cluster.run_until("the late one has all", |c| c.engine(late).chain().height() == 100);
     assert_eq!(cluster.engine(late).ledger().digest(), cluster.engine(0).ledger().digest());
     assert!((20..80).contains(&cluster.reads), "for each block that is not in memory, and them: {}", cluster.reads);
+}
+
+#[test]
+fn a_slow_store_keeps_back_transactions_but_no_blocks() {
+    let mut cluster = Cluster::new(2, 1, 2, 7);
+    cluster.settle(1);
+    let txs: Vec<_> = (0..70).map(|nonce| transfer(0, nonce)).collect();
+    for (tx, height) in txs.iter().zip(1..) {
+        cluster.submit(0, tx);
+        cluster.run_until("a block", |c| c.living().all(|i| c.engine(i).chain().height() >= height));
+    }
+    let peer = cluster.hostile();
+    let ask = |cluster: &mut Cluster, height: u64| {
+        let before = cluster.sent_to(peer).len();
+        let ids = txs.iter().map(|tx| tx.id()).collect();
+        cluster.say(peer, Message::GetBlocks(GetBlocks { from: height, count: 16 }));
+        cluster.say(peer, Message::GetBlockTxs(GetBlockTxs { height, ids: BoundedVec::new(ids).unwrap() }));
+        cluster.run(Duration::from_secs(2));
+        let (mut heights, mut included) = (Vec::new(), Vec::new());
+        for message in cluster.sent_to(peer).split_off(before) {
+            match message {
+                Message::Block(block) => heights.push(block.header().height),
+                Message::BlockTx(tx) => included.push(tx.id()),
+                _ => {}
+            }
+        }
+        (heights, included)
+    };
+    let stored = cluster.engine(0).chain().height() - 64;
+    assert_eq!(ask(&mut cluster, 2), ((2..=stored).collect(), vec![txs[1].id()]), "what is in memory waits");
+    assert_eq!(ask(&mut cluster, stored + 1).0, (stored + 1..stored + 17).collect::<Vec<_>>());
+    assert_eq!(ask(&mut cluster, 70), (vec![70], vec![txs[69].id()]));
+    assert_eq!(ask(&mut cluster, 71), (vec![], vec![]));
+    assert_eq!(ask(&mut cluster, 0), (vec![], vec![]), "the first are not there");
+    cluster.read_time = Duration::from_secs(1);
+    assert_eq!(ask(&mut cluster, 2), ((2..=stored).collect(), vec![]), "others were asked meanwhile");
+    assert_eq!(cluster.score(peer), 0.0);
 }
 
 #[test]

@@ -34,6 +34,10 @@ const MAX_AHEAD: u64 = 32;
 /// Reads of stored blocks under way for one neighbour. It asks for the longest block's transactions in as many parts.
 const MAX_READS: usize = MAX_BLOCK_TXS.div_ceil(MAX_IDS);
 
+/// After that a read that has not been answered does not count any more: nobody must be refused for ever for one that the
+/// store had no time for.
+const READ_LOST: Duration = Duration::from_secs(10);
+
 /// Refused blocks remembered, so that copies of them are not looked at again.
 const MAX_REFUSED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
@@ -128,9 +132,21 @@ impl Chain {
         self.recent.get(height)
     }
 
-    /// Which of some blocks are kept, but not in memory.
-    pub(super) fn stored(&self, heights: Range<u64>) -> Range<u64> {
-        heights.start.max(self.oldest())..heights.end.min(self.recent.oldest_in_memory())
+    /// Whether a block is kept, but not in memory.
+    pub(super) fn is_stored(&self, height: u64) -> bool {
+        (self.oldest()..self.recent.oldest_in_memory()).contains(&height)
+    }
+
+    /// The first of some blocks, if they are kept, but not in memory: as many as have so many bytes of transactions, and at
+    /// least one.
+    pub(super) fn stored(&self, heights: Range<u64>, max_bytes: usize) -> Range<u64> {
+        let mut bytes = 0;
+        let start = heights.start;
+        let stored = heights.take_while(|height| {
+            bytes += self.recent.bytes(*height);
+            self.is_stored(*height) && (bytes <= max_bytes || *height == start)
+        });
+        start..start + stored.count() as u64
     }
 
     /// Where a transaction is, if a block that is kept includes it. Takes some hundred microseconds if blocks are long.
@@ -155,8 +171,9 @@ impl Chain {
         self.heights.get(peer).is_some_and(|known| *known >= height)
     }
 
-    /// Whether a block may be read for a neighbour, and if so, notes that it is.
+    /// Whether something may be read for a neighbour, and if so, notes that it is.
     pub(super) fn may_read(&mut self, now: Time, peer: NodeId) -> bool {
+        self.reads.retain(|(_, since)| now - *since < READ_LOST);
         let may = self.reads.iter().filter(|(other, _)| *other == peer).count() < MAX_READS;
         if may {
             self.reads.push((peer, now));
@@ -164,7 +181,7 @@ impl Chain {
         may
     }
 
-    /// A block was read. Says whether the neighbour still waits for it: one that has asked others meanwhile takes a late
+    /// Something was read. Says whether the neighbour still waits for it: one that has asked others meanwhile takes a late
     /// answer for a waste.
     pub(super) fn was_read_in_time(&mut self, now: Time, peer: &NodeId) -> bool {
         let Some(at) = self.reads.iter().position(|(other, _)| other == peer) else { return false };
@@ -365,5 +382,7 @@ mod tests {
         assert!(chain.may_read(late, one));
         chain.link_lost(&one);
         assert!(!chain.was_read_in_time(late, &one), "it is not there any more");
+        assert_eq!((0..9).filter(|_| chain.may_read(late, one)).count(), 4);
+        assert!(chain.may_read(late + READ_LOST, one), "none was answered");
     }
 }

@@ -39,7 +39,7 @@ pub enum Included<'a> {
 /// What is always in memory of a block that is kept.
 #[derive(Debug)]
 struct Kept {
-    /// Of its transactions, in order.
+    /// Of its transactions.
     short_ids: Box<[ShortId]>,
     /// Of its transactions.
     bytes: usize,
@@ -102,17 +102,20 @@ impl Recent {
         self.in_memory.get(at)
     }
 
+    /// Bytes of a block's transactions; 0 if it is not kept.
+    pub(super) fn bytes(&self, height: u64) -> usize {
+        let at = height.checked_sub(self.oldest()).and_then(|at| usize::try_from(at).ok());
+        at.and_then(|at| self.kept.get(at)).map_or(0, |kept| kept.bytes)
+    }
+
     /// Where a transaction is. Looks through all that is kept, newest first: a few microseconds, or some hundred if blocks
-    /// are long.
+    /// are long. Whoever makes two transactions with the same short id has only the later one found.
     pub(super) fn find(&self, id: &TxId) -> Option<Included<'_>> {
         let short = id.short();
         (self.oldest()..=self.newest).rev().zip(self.kept.iter().rev()).find_map(|(height, kept)| {
-            let at = kept.short_ids.iter().position(|known| *known == short)?;
             match self.get(height) {
-                Some(applied) => {
-                    applied.txs.get(at).filter(|tx| tx.id() == *id).map(|tx| Included::InMemory(height, tx))
-                }
-                None => Some(Included::Stored(height)),
+                Some(applied) => applied.txs.iter().find(|tx| tx.id() == *id).map(|tx| Included::InMemory(height, tx)),
+                None => kept.short_ids.contains(&short).then_some(Included::Stored(height)),
             }
         })
     }
@@ -120,4 +123,68 @@ impl Recent {
 
 fn bytes(applied: &AppliedBlock) -> usize {
     applied.txs.iter().map(|tx| tx.bytes().len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_wire::{
+        AccountId, Block, BlockId, BoundedVec, NetworkId, SecretKey, Transaction, Unverified, Verified, verify,
+    };
+
+    use super::*;
+
+    /// A block of one transaction with so long a payload.
+    fn applied(height: u64, payload: usize) -> AppliedBlock {
+        let key = SecretKey::from_seed(&[1; 32]);
+        let tx = Transaction {
+            network: NetworkId(1),
+            sender: key.account(),
+            nonce: height,
+            fee: 1,
+            recipient: AccountId([9; 32]),
+            amount: 1,
+            valid_until: None,
+            payload: vec![0; payload].into(),
+        };
+        let tx = tx.sign(&key).unwrap().verify().unwrap();
+        let tx_ids = BoundedVec::new(vec![tx.id()]).unwrap();
+        let (network, parent) = (NetworkId(1), BlockId::ZERO);
+        let block = Block { network, height, parent, timestamp_ms: 0, tx_ids }.sign(&key);
+        match verify(Unverified::Block(block)) {
+            Ok(Verified::Block(block)) => AppliedBlock { block, txs: vec![tx] },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn filled(is_stored: bool, heights: u64, payload: usize) -> Recent {
+        let mut recent = Recent { is_stored, ..Recent::default() };
+        (1..=heights).for_each(|height| recent.push(applied(height, payload)));
+        recent
+    }
+
+    #[test]
+    fn of_a_stored_chain_the_newest_are_in_memory() {
+        let id = |height| applied(height, 0).txs[0].id();
+        let stored = filled(true, 100, 0);
+        assert_eq!((stored.oldest(), stored.oldest_in_memory()), (1, 37));
+        assert_eq!(stored.find(&id(36)), Some(Included::Stored(36)));
+        assert!(matches!(stored.find(&id(37)), Some(Included::InMemory(37, tx)) if tx.id() == id(37)));
+        assert_eq!((stored.find(&id(101)), stored.bytes(0), stored.bytes(101)), (None, 0, 0));
+        let alone = filled(false, 100, 0);
+        assert_eq!((alone.oldest(), alone.oldest_in_memory()), (1, 1));
+        assert!(matches!(alone.find(&id(1)), Some(Included::InMemory(1, _))));
+        assert_eq!((Recent::default().oldest(), Recent::default().find(&id(1))), (1, None));
+    }
+
+    #[test]
+    fn memory_and_disk_are_bounded() {
+        let recent = filled(true, 1100, 0);
+        assert_eq!((recent.oldest(), recent.kept.len(), recent.in_memory.len()), (77, MAX_KEPT, MAX_IN_MEMORY));
+        assert_eq!(recent.find(&applied(76, 0).txs[0].id()), None);
+        let long = filled(true, 150, 32 * 1024);
+        assert!(long.in_memory_bytes <= MAX_IN_MEMORY_BYTES || long.in_memory.len() == 1);
+        let bytes: usize = (long.oldest_in_memory()..=150).map(|height| long.bytes(height)).sum();
+        assert_eq!(bytes, long.in_memory_bytes);
+        assert_eq!((1..=150).map(|height| long.bytes(height)).sum::<usize>(), long.kept_bytes);
+    }
 }

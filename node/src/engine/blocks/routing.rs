@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use starling_wire::{
     Block, BoundedVec, GetBlockTxs, GetBlocks, Message, NodeId, SignedBlock, SignedTx, TxId, Unverified, VerifiedBlock,
-    VerifiedTx,
 };
 
 use super::{
@@ -102,11 +101,11 @@ impl Engine {
         self.block(now, None, block);
     }
 
-    /// Blocks are asked for: those that are kept. Where they are not in memory any more those that are wait for the next
-    /// request, so that blocks go out in order.
+    /// Blocks are asked for: those that are kept. After those that must be read the others wait for the next request, so
+    /// that blocks go out in order.
     pub(in super::super) fn blocks_wanted(&mut self, now: Time, peer: NodeId, request: GetBlocks) {
         let heights = request.from..request.from.saturating_add(request.count.into());
-        let stored = self.chain.stored(heights.clone());
+        let stored = self.chain.stored(heights.clone(), MAX_ANSWER);
         if !stored.is_empty() {
             if self.chain.may_read(now, peer) {
                 self.outputs.push_back(Output::ReadBlocks { peer, heights: stored });
@@ -121,30 +120,29 @@ impl Engine {
     pub(in super::super) fn block_txs_wanted(&mut self, now: Time, peer: NodeId, request: &GetBlockTxs) {
         let GetBlockTxs { height, ids } = request;
         let wanted: BTreeSet<TxId> = ids.iter().copied().collect();
-        if !self.chain.stored(*height..height.saturating_add(1)).is_empty() {
+        if self.chain.is_stored(*height) {
             if self.chain.may_read(now, peer) {
                 self.outputs.push_back(Output::ReadBlockTxs { peer, height: *height, wanted, max_bytes: MAX_ANSWER });
             }
             return;
         }
-        let found: Vec<VerifiedTx> = match self.chain.block(*height) {
-            Some(applied) => applied.txs.iter().filter(|tx| wanted.contains(&tx.id())).cloned().collect(),
-            // It was passed on before it could be applied here.
-            None => wanted.iter().filter_map(|id| self.pool.get(id)).cloned().collect(),
-        };
+        let applied = self.chain.block(*height).map_or(&[][..], |applied| &applied.txs);
+        let included = applied.iter().filter(|tx| wanted.contains(&tx.id()));
+        // A block is passed on before it can be applied.
+        let pooled = wanted.iter().filter_map(|id| self.pool.get(id));
         let mut budget = MAX_ANSWER;
-        for tx in found {
+        for tx in included.chain(pooled) {
             let Some(left) = budget.checked_sub(tx.bytes().len()) else { break };
             budget = left;
-            self.outputs.push_back(Output::Send { peer, message: Message::BlockTx((*tx).clone()) });
+            self.outputs.push_back(Output::Send { peer, message: Message::BlockTx((**tx).clone()) });
         }
     }
 
-    /// Something was read for a neighbour.
+    /// Something was read for a neighbour. A block is never too late.
     pub(in super::super) fn block_read(&mut self, now: Time, peer: NodeId, messages: Vec<Message>) {
-        if self.chain.was_read_in_time(now, &peer) {
-            self.outputs.extend(messages.into_iter().map(|message| Output::Send { peer, message }));
-        }
+        let in_time = self.chain.was_read_in_time(now, &peer);
+        let messages = messages.into_iter().filter(|message| in_time || matches!(message, Message::Block(_)));
+        self.outputs.extend(messages.map(|message| Output::Send { peer, message }));
     }
 
     /// A transaction of a block came, if it was asked for.

@@ -51,6 +51,8 @@ pub(crate) struct Cluster {
     pub(crate) changes: Vec<(usize, Change)>,
     /// Times that a node had a block read of those.
     pub(crate) reads: usize,
+    /// How long a read takes.
+    pub(crate) read_time: Duration,
     /// Messages sent: from, to, what.
     pub(crate) sent: Vec<(usize, usize, Message)>,
 }
@@ -147,6 +149,7 @@ impl Cluster {
             events: Vec::new(),
             changes: Vec::new(),
             reads: 0,
+            read_time: Duration::from_millis(1),
             sent: Vec::new(),
         }
     }
@@ -313,7 +316,7 @@ impl Cluster {
 
     fn was_read(&mut self, i: usize, peer: NodeId, messages: Vec<Message>) {
         self.reads += 1;
-        self.schedule(Duration::from_millis(1), i, Input::BlockRead { peer, messages });
+        self.schedule(self.read_time, i, Input::BlockRead { peer, messages });
     }
 
     fn check_record(&self, envelope: &Bytes) -> PeerRecord {
