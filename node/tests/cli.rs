@@ -227,6 +227,34 @@ fn a_second_signal_forces_the_end() {
 }
 
 #[test]
+fn old_blocks_and_their_transactions_are_still_told() {
+    let (world, rich) = world();
+    let mut node = world.node("d", &["--genesis", "g.toml", "--produce", "10ms", "--producer-key", "rich.pem"]);
+    let with = |args: &[&str]| world.run(&[args, &["--data-dir", "d"]].concat());
+    let send =
+        |nonce: &str| with(&["tx", "send", "--key", "rich.pem", "--to", &rich, "--amount", "5", "--nonce", nonce]).ok();
+    let first = send("0");
+    for nonce in 1..70 {
+        cli_support::wait("a block", || {
+            let status = json(&with(&["status", "--json"]).ok());
+            (status["chain"]["height"].as_u64() >= Some(nonce)).then_some(())
+        });
+        send(&nonce.to_string());
+    }
+    let told = || {
+        assert_eq!(json(&with(&["block", "get", "1", "--json"]).ok())["tx_ids"][0], *first);
+        let shown = json(&with(&["tx", "get", &first, "--json"]).ok());
+        assert_eq!((&shown["state"], &shown["height"]), (&"included".into(), &1.into()));
+        assert_eq!(send("0"), first, "again is no failure");
+    };
+    told();
+    node.signal(Signal::TERM);
+    assert_eq!(node.ended().code(), Some(0));
+    let _node = world.node("d", &["--genesis", "g.toml"]);
+    told();
+}
+
+#[test]
 fn transactions_are_taken_or_refused_with_a_reason() {
     let (world, rich) = world();
     let poor = world.key("poor.pem");

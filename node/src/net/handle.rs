@@ -158,11 +158,11 @@ impl<S: 'static> NodeHandle<S> {
         answer.await.map_err(|_| Unavailable::Stopped)
     }
 
-    /// A block that is stored, if it can be read; if not, and it should be, the node's log says why.
-    pub async fn stored_block(&self, height: u64) -> Result<Option<SignedBlock>, Unavailable> {
+    /// A block that is stored.
+    pub async fn stored_block(&self, height: u64) -> Result<SignedBlock, Unavailable> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::ReadBlock { height, reply })?;
-        answer.await.map_err(|_| Unavailable::Busy)
+        answer.await.map_err(|_| Unavailable::Busy)?.ok_or(Unavailable::Unreadable)
     }
 
     /// A transaction of a block that is stored, if it is there.

@@ -234,16 +234,13 @@ impl<S: State> ApiServer for Server<S> {
             })
             .await?;
         let found = match found {
-            None if kept => {
-                self.handle.stored_block(height).await.map_err(unavailable)?.map(|block| block_view(&block))
-            }
+            None if kept => Some(block_view(&self.handle.stored_block(height).await.map_err(unavailable)?)),
             found => found,
         };
         found.ok_or_else(|| {
             not_found(match height {
                 0 => "height 0 is the genesis, which is no block; the first block has height 1".to_owned(),
                 _ if height > head => format!("no block {height} yet; the last one is {head}"),
-                _ if kept => format!("block {height} cannot be read from the store; the node's log says why"),
                 _ => format!("block {height} is no longer kept; only recent ones are, up to {head}"),
             })
         })
