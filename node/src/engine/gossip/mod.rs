@@ -16,7 +16,7 @@ mod seen;
 
 use std::{collections::VecDeque, time::Duration};
 
-use rand::{Rng, RngExt};
+use rand::{Rng, RngExt, seq::IteratorRandom};
 use starling_wire::{BoundedVec, Labels, Message, NodeId, ShortId, SignedTx, TxId, VerifiedTx};
 
 pub(super) use self::{fetch::Failover, mail::Mail, seen::Receipt};
@@ -59,8 +59,8 @@ const ANNOUNCED_ABOVE: f32 = 0.02;
 
 /// An announcement is hardly ever answered, but costs both nodes a wake-up, as much as a push does. So but for the most
 /// likely ones, what was passed on is gathered for so long, in rounds as in lpbcast (Eugster et al. 2003), then rides with
-/// the next pushes to [`ROUND_TARGETS`] neighbours, and is after one round more told to the neighbours that were sent
-/// nothing for longest where too few pushes came: those get it instead of a sign of life. Shorter tells neighbours what they are about to be pushed by others (at 250 ms, 50 real nodes that
+/// the next pushes to [`ROUND_TARGETS`] neighbours, and is after one round more told to neighbours drawn at random where
+/// too few pushes came. Shorter tells neighbours what they are about to be pushed by others (at 250 ms, 50 real nodes that
 /// spread 20 transactions a second send half as many announcements more), longer delays those that nobody pushed to: the
 /// last node of the README's frugal simulation (p95) comes after 2.1 times the shortest path, at 250 ms 1.9, at a second
 /// 2.4.
@@ -408,9 +408,8 @@ impl Gossip {
         if ended.is_empty() {
             return;
         }
-        let mut ready: Vec<_> = peers.iter_mut().map(|(_, link)| link).filter(|link| link.is_ready()).collect();
-        ready.sort_by_cached_key(|link| (link.pulse.last_sent(), rng.random::<u32>()));
-        for link in ready.into_iter().take(ROUND_TARGETS as usize) {
+        let ready = peers.iter_mut().map(|(_, link)| link).filter(|link| link.is_ready());
+        for link in ready.sample(rng, ROUND_TARGETS as usize) {
             // What the neighbour has by now is left out when its mail is sent.
             ended.iter().for_each(|rumour| link.mail.announce(rumour.id, now));
             note(&mut self.mail_at, now);
