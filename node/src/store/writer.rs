@@ -62,7 +62,8 @@ struct Gathered {
 
 /// What the writer does next.
 enum Work {
-    Write(Gathered),
+    /// Write, and then read if something waits for that: writes that are always due must not keep readers waiting for ever.
+    Write(Gathered, Option<Read>),
     Read(Read),
 }
 
@@ -109,8 +110,7 @@ impl Inbox {
         self.changed.notify_one();
     }
 
-    /// What to do next, once there is something. Reads wait for what is due to be written, and nobody waits for them at the
-    /// end.
+    /// What to do next, once there is something. What is due to be written comes before each read.
     fn take(&self, retry_at: Option<Instant>) -> Work {
         let mut gathered = self.lock();
         loop {
@@ -122,12 +122,10 @@ impl Inbox {
                 (None, None) => None,
             };
             if wait == Some(Duration::ZERO) {
-                let rest = Gathered {
-                    closing: gathered.closing,
-                    reads: mem::take(&mut gathered.reads),
-                    ..Gathered::default()
-                };
-                return Work::Write(mem::replace(&mut gathered, rest));
+                let read = gathered.reads.pop_front();
+                let (closing, reads) = (gathered.closing, mem::take(&mut gathered.reads));
+                let due = mem::replace(&mut *gathered, Gathered { closing, reads, ..Gathered::default() });
+                return Work::Write(due, read);
             }
             if let Some(read) = gathered.reads.pop_front() {
                 return Work::Read(read);
@@ -151,8 +149,8 @@ pub(super) fn run(inbox: &Arc<Inbox>, db: Database, mut reopen: Reopen) {
     let mut todo = Batch::default();
     let mut retry_at = None;
     loop {
-        let Gathered { batch, waiting, closing, .. } = match inbox.take(retry_at) {
-            Work::Write(gathered) => gathered,
+        let (Gathered { batch, waiting, closing, .. }, read) = match inbox.take(retry_at) {
+            Work::Write(due, read) => (due, read),
             Work::Read(read) => {
                 serve(db.as_ref(), &todo, read);
                 continue;
@@ -183,6 +181,9 @@ pub(super) fn run(inbox: &Arc<Inbox>, db: Database, mut reopen: Reopen) {
         }
         for waiter in waiting {
             waiter(written);
+        }
+        if let Some(read) = read {
+            serve(db.as_ref(), &todo, read);
         }
         if closing {
             break;
@@ -248,5 +249,25 @@ fn write(db: &mut Option<Database>, reopen: &mut Reopen, batch: &Batch) -> Resul
     match catch_unwind(AssertUnwindSafe(|| file::commit(db, batch))) {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(_fault) => Err("a fault in the database".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_that_are_always_due_and_reads_go_by_turns() {
+        let inbox = Inbox::default();
+        for height in 1..=3 {
+            inbox.read(Read::Blocks { heights: height..height + 1, reply: Box::new(|_| ()) });
+        }
+        for height in 1..=3 {
+            inbox.wait(Box::new(|_| ()));
+            let Work::Write(due, Some(Read::Blocks { heights, .. })) = inbox.take(None) else { panic!("both") };
+            assert_eq!((due.waiting.len(), heights), (1, height..height + 1));
+        }
+        inbox.wait(Box::new(|_| ()));
+        assert!(matches!(inbox.take(None), Work::Write(_, None)));
     }
 }
