@@ -60,13 +60,6 @@ struct Gathered {
     closing: bool,
 }
 
-/// What the writer does next.
-enum Work {
-    /// Write, and then read if something waits for that: writes that are always due must not keep readers waiting for ever.
-    Write(Gathered, Option<Read>),
-    Read(Read),
-}
-
 /// What the node's main task and the writer share.
 #[derive(Default)]
 pub(super) struct Inbox {
@@ -110,8 +103,9 @@ impl Inbox {
         self.changed.notify_one();
     }
 
-    /// What to do next, once there is something. What is due to be written comes before each read.
-    fn take(&self, retry_at: Option<Instant>) -> Work {
+    /// What to do next, once there is something: to write what is due, and then to read if something waits for that, as
+    /// writes that are always due must not keep readers waiting for ever.
+    fn take(&self, retry_at: Option<Instant>) -> (Option<Gathered>, Option<Read>) {
         let mut gathered = self.lock();
         loop {
             let wait = match (retry_at, gathered.since) {
@@ -125,10 +119,10 @@ impl Inbox {
                 let read = gathered.reads.pop_front();
                 let (closing, reads) = (gathered.closing, mem::take(&mut gathered.reads));
                 let due = mem::replace(&mut *gathered, Gathered { closing, reads, ..Gathered::default() });
-                return Work::Write(due, read);
+                return (Some(due), read);
             }
             if let Some(read) = gathered.reads.pop_front() {
-                return Work::Read(read);
+                return (None, Some(read));
             }
             gathered = match wait {
                 None => self.changed.wait(gathered).unwrap_or_else(PoisonError::into_inner),
@@ -149,12 +143,12 @@ pub(super) fn run(inbox: &Arc<Inbox>, db: Database, mut reopen: Reopen) {
     let mut todo = Batch::default();
     let mut retry_at = None;
     loop {
-        let (Gathered { batch, waiting, closing, .. }, read) = match inbox.take(retry_at) {
-            Work::Write(due, read) => (due, read),
-            Work::Read(read) => {
+        let (due, read) = inbox.take(retry_at);
+        let Some(Gathered { batch, waiting, closing, .. }) = due else {
+            if let Some(read) = read {
                 serve(db.as_ref(), &todo, read);
-                continue;
             }
+            continue;
         };
         todo.merge(batch);
         let result = if todo.is_empty() { Ok(()) } else { write(&mut db, &mut reopen, &todo) };
@@ -264,10 +258,10 @@ mod tests {
         }
         for height in 1..=3 {
             inbox.wait(Box::new(|_| ()));
-            let Work::Write(due, Some(Read::Blocks { heights, .. })) = inbox.take(None) else { panic!("both") };
+            let (Some(due), Some(Read::Blocks { heights, .. })) = inbox.take(None) else { panic!("both") };
             assert_eq!((due.waiting.len(), heights), (1, height..height + 1));
         }
         inbox.wait(Box::new(|_| ()));
-        assert!(matches!(inbox.take(None), Work::Write(_, None)));
+        assert!(matches!(inbox.take(None), (Some(_), None)));
     }
 }
