@@ -1,6 +1,7 @@
 //! The file: its tables, making and opening it, writing a batch and reading a block.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, Read},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -177,6 +178,21 @@ pub(super) fn block(db: &Database, height: u64) -> Result<Option<SignedBlock>, r
 /// The transactions of a block, if it is there.
 pub(super) fn block_txs(db: &Database, height: u64) -> Result<Option<Vec<SignedTx>>, redb::Error> {
     read_block(db, height, |row| record::decode_block(row).map(|(_, txs)| txs))
+}
+
+/// Which of these transactions are in the file, by number.
+pub(super) fn stored_txs(db: &Database, numbers: &BTreeSet<u64>) -> Result<BTreeSet<u64>, redb::Error> {
+    let txs = match db.begin_read()?.open_table(TXS) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(BTreeSet::new()),
+        txs => txs?,
+    };
+    let mut stored = BTreeSet::new();
+    for number in numbers {
+        if txs.get(number)?.is_some() {
+            stored.insert(*number);
+        }
+    }
+    Ok(stored)
 }
 
 fn read_block<T>(

@@ -418,6 +418,19 @@ fn those_who_wait_together_share_commits() {
 }
 
 #[test]
+fn which_transactions_are_stored_can_be_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(&dir).unwrap();
+    store.record(added(&tx(0, 0), Origin::Local));
+    assert!(flush(&store));
+    drop(store);
+    let db = file::open(&dir.path().join(FILE_NAME), genesis().id()).unwrap();
+    let stored = file::stored_txs(&db, &(0..9).collect()).unwrap();
+    assert_eq!(stored.len(), 1);
+    assert_eq!(file::stored_txs(&db, &(9..19).collect()).unwrap(), Default::default());
+}
+
+#[test]
 fn one_process_has_it() {
     let dir = tempfile::tempdir().unwrap();
     let (_store, _) = open(&dir).unwrap();

@@ -165,11 +165,15 @@ pub(super) fn run(inbox: &Arc<Inbox>, db: Database, mut reopen: Reopen) {
                     tracing::error!(
                         error,
                         "the store cannot be written: what is submitted from now on is passed on, but answered with an \
-                         error, as it would not survive a restart. Make space on the disk"
+                         error, as it would not survive a restart. Make space on the disk, or mend what the error says"
                     );
                 }
-                // The database takes nothing more after a failure.
-                db = None;
+                // The database takes nothing more after a failure. Another may at least be read.
+                drop(db.take());
+                if !closing {
+                    db = reopen().ok();
+                    forget_what_is_gone(db.as_ref(), &mut todo);
+                }
                 retry_at = Some(Instant::now() + RETRY_AFTER);
             }
         }
@@ -185,6 +189,15 @@ pub(super) fn run(inbox: &Arc<Inbox>, db: Database, mut reopen: Reopen) {
     }
     if let Some(Err(error)) = db.map(Database::close) {
         tracing::warn!(%error, "the store was not closed in order; the next start checks it");
+    }
+}
+
+/// Forgets removals of what is not in the file: a batch that cannot be written must not grow for ever.
+fn forget_what_is_gone(db: Option<&Database>, todo: &mut Batch) {
+    if let Some(db) = db
+        && let Ok(Ok(stored)) = catch_unwind(AssertUnwindSafe(|| file::stored_txs(db, &todo.gone)))
+    {
+        todo.gone = stored;
     }
 }
 
