@@ -137,6 +137,14 @@ impl Mempool {
         Ok(Inserted { place, removed })
     }
 
+    /// Notes that a user of this node submits what a peer brought: from now on it is kept like what was submitted here. Gives
+    /// it, unless it is that already or is not in the pool.
+    pub fn vouch(&mut self, now: Duration, id: &TxId) -> Option<&VerifiedTx> {
+        let slot = self.store.find(id).filter(|slot| self.store.slots.get(*slot).origin == Origin::Peer)?;
+        self.store.vouch(slot, now.saturating_add(self.config.lifetime_of(Origin::Local)));
+        Some(&self.store.slots.get(slot).tx)
+    }
+
     /// Notes why a transaction was refused, so that the same bytes are refused again without looking at them. Only what
     /// is dear to find out and can never change is kept: bad signatures, and what [`AccountView::check_tx`] refuses for
     /// good. An id covers the signature, so a forged copy spoils nothing for the transaction it was made from.

@@ -211,6 +211,14 @@ impl Store {
         old
     }
 
+    /// Makes a transaction one of a user's, to be kept until a time.
+    pub(crate) fn vouch(&mut self, slot: Slot, expires: Duration) {
+        let pooled = &mut self.slots.0[slot as usize];
+        self.by_time.remove(&(pooled.expires, slot));
+        (pooled.origin, pooled.expires) = (Origin::Local, expires);
+        self.by_time.insert((expires, slot));
+    }
+
     /// Takes a transaction out of everything.
     pub(crate) fn remove(&mut self, slot: Slot) -> Pooled {
         let pooled = self.take(slot);

@@ -230,6 +230,25 @@ fn nothing_outlives_its_lifetime() {
 }
 
 #[test]
+fn what_a_user_submits_after_a_peer_is_kept_as_long_as_if_no_peer_had() {
+    let seconds = Duration::from_secs;
+    let config = PoolConfig { lifetime: seconds(10), local_lifetime: seconds(20), ..PoolConfig::default() };
+    let mut world = World::new(config);
+    let tx = world.wallets[0].tx(0, 1000);
+    assert_eq!(world.pool.vouch(NOW, &tx.id()), None);
+    world.pool.insert(NOW, tx.clone(), Origin::Peer, 0, &world.accounts).unwrap();
+    let later = NOW + seconds(2);
+    assert_eq!(world.pool.vouch(later, &tx.id()), Some(&tx));
+    assert_eq!(
+        (world.pool.origin(&tx.id()), world.pool.next_expiry()),
+        (Some(Origin::Local), Some(later + seconds(20)))
+    );
+    assert_eq!(world.pool.vouch(later + seconds(2), &tx.id()), None, "once");
+    world.pool.assert_consistent();
+    assert_eq!(world.pool.expire(later + seconds(20)), [tx.id()]);
+}
+
+#[test]
 fn a_senders_bytes_are_bounded_and_a_gap_can_still_be_filled() {
     let one = TX_OVERHEAD;
     let mut world = World::new(PoolConfig { max_bytes_per_sender: 3 * one + 10, ..PoolConfig::default() });

@@ -24,7 +24,7 @@ impl Engine {
         self.stats.submitted += 1;
         let result = match self.pool.place(&tx.id()) {
             Some(place) => {
-                self.vouched(&tx.id());
+                self.vouched(now, &tx.id());
                 Ok(place)
             }
             None => match self.check(now, &tx) {
@@ -159,7 +159,7 @@ impl Engine {
                     }
                     // It came from a neighbour while its signature was being checked.
                     Err(Rejection::AlreadyKnown) => {
-                        self.vouched(&tx.id());
+                        self.vouched(now, &tx.id());
                         Ok(self.pool.place(&tx.id()).unwrap_or(Place::Pending))
                     }
                     Err(rejection) => Err(rejection),
@@ -172,10 +172,8 @@ impl Engine {
     }
 
     /// Somebody here submits what a neighbour brought before: it is kept as what is submitted here.
-    fn vouched(&mut self, id: &TxId) {
-        if self.pool.origin(id) == Some(Origin::Peer)
-            && let Some(tx) = self.pool.get(id).cloned()
-        {
+    fn vouched(&mut self, now: Time, id: &TxId) {
+        if let Some(tx) = self.pool.vouch(now.since_start(), id).cloned() {
             self.outputs.push_back(Output::Store(Change::Added { tx, origin: Origin::Local }));
         }
     }
