@@ -111,6 +111,11 @@ impl Behaviour {
         self.connections.len()
     }
 
+    /// Whether there is something to tell.
+    pub(super) fn has_news(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     fn tell(&mut self, event: Event) {
         self.events.push_back(ToSwarm::GenerateEvent(event));
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    future::poll_fn,
     pin::pin,
     time::Duration,
 };
@@ -25,6 +26,7 @@ use super::{
     handle::Admission,
     handler::Received,
     identity,
+    on_wake::{Alarm, OnWake},
     trace::{Clock, Trace},
     verify::{Answer, Verifier},
 };
@@ -51,12 +53,14 @@ type BlockRead = (NodeId, Vec<Message>);
 /// All protocols of a node. Starling's own comes last, as it asks to.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
-    pub(super) base: Base,
-    pub(super) starling: behaviour::Behaviour,
+    pub(super) base: OnWake<Base>,
+    pub(super) starling: OnWake<behaviour::Behaviour>,
 }
 
 pub(super) struct Driver {
     pub(super) swarm: Swarm<Behaviour>,
+    /// The swarm's.
+    pub(super) alarm: Alarm,
     pub(super) keypair: Keypair,
     pub(super) engine: Engine,
     pub(super) clock: Clock,
@@ -87,7 +91,7 @@ impl Driver {
         let mut timer = pin!(sleep_until(Instant::now()));
         loop {
             self.carry_out();
-            if stop_at.is_some() && self.swarm.behaviour().starling.len() == 0 {
+            if stop_at.is_some() && self.swarm.behaviour().starling.0.len() == 0 {
                 break;
             }
             let timeout = self.engine.poll_timeout().map(|time| Instant::from_std(self.clock.instant(time)));
@@ -95,7 +99,7 @@ impl Driver {
                 timer.as_mut().reset(at);
             }
             tokio::select! {
-                event = self.swarm.select_next_some() => self.swarm_events(event),
+                event = next_event(&mut self.swarm, &self.alarm) => self.swarm_events(event),
                 answers = self.verifier.next() => self.verified(answers),
                 Some((peer, messages)) = self.blocks_read.1.recv() => self.handle(Input::BlockRead { peer, messages }),
                 command = self.commands.recv(), if stop_at.is_none() => match command {
@@ -138,7 +142,7 @@ impl Driver {
     fn swarm_events(&mut self, first: SwarmEvent<BehaviourEvent>) {
         self.swarm_event(first);
         for _ in 0..MAX_EVENTS {
-            let Some(event) = self.swarm.select_next_some().now_or_never() else { return };
+            let Some(event) = next_event(&mut self.swarm, &self.alarm).now_or_never() else { return };
             self.swarm_event(event);
         }
     }
@@ -247,14 +251,14 @@ impl Driver {
                         },
                     };
                     // A failure is reported through the behaviour, too.
-                    if let Err(error) = self.swarm.dial(options) {
+                    if let Err(error) = self.swarm_mut().dial(options) {
                         tracing::debug!(%error, "dial failed");
                     }
                 }
-                Output::Disconnect { peer } => self.swarm.behaviour_mut().starling.close(&peer),
+                Output::Disconnect { peer } => self.swarm_mut().behaviour_mut().starling.0.close(&peer),
                 Output::Block { peer, blocked } => {
                     let Some(peer) = identity::peer_id(&peer) else { continue };
-                    let list = &mut self.swarm.behaviour_mut().base.blocked;
+                    let list = &mut self.swarm_mut().behaviour_mut().base.0.blocked;
                     let _changed = if blocked { list.block_peer(peer) } else { list.unblock_peer(peer) };
                 }
                 Output::Verify { source, item } => self.verifier.push(source, item),
@@ -280,7 +284,17 @@ impl Driver {
     }
 
     fn send(&mut self, peer: &NodeId, message: &Message) {
-        self.swarm.behaviour_mut().starling.send(peer, message);
+        let starling = &mut self.swarm.behaviour_mut().starling.0;
+        starling.send(peer, message);
+        if starling.has_news() {
+            self.alarm.set();
+        }
+    }
+
+    /// To do something to the swarm that it has to be polled for.
+    fn swarm_mut(&mut self) -> &mut Swarm<Behaviour> {
+        self.alarm.set();
+        &mut self.swarm
     }
 
     fn event(&mut self, event: Event) {
@@ -326,4 +340,8 @@ impl Driver {
             self.handle(Input::LocalRecord(record));
         }
     }
+}
+
+async fn next_event(swarm: &mut Swarm<Behaviour>, alarm: &Alarm) -> SwarmEvent<BehaviourEvent> {
+    poll_fn(|cx| alarm.poll(cx, |cx| swarm.select_next_some().poll_unpin(cx))).await
 }

@@ -7,6 +7,7 @@ mod driver;
 mod handle;
 mod handler;
 mod identity;
+mod on_wake;
 mod outbox;
 mod records;
 mod trace;
@@ -33,7 +34,6 @@ use starling_wire::SecretKey;
 use thiserror::Error;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use self::driver::{Behaviour, Driver};
 pub(crate) use self::identity::check_record;
 #[cfg(test)]
 pub(crate) use self::identity::sign_record;
@@ -45,6 +45,10 @@ pub use self::{
     trace::{Clock, Delivery, Trace},
     transport::{BoxedTransport, MakeTransport, transport},
     verify::{Answer, Verifier},
+};
+use self::{
+    driver::{Behaviour, Driver},
+    on_wake::{Alarm, OnWake},
 };
 use crate::{
     engine::{Engine, EngineConfig, GossipConfig, OverlayConfig, ProducerConfig},
@@ -130,7 +134,10 @@ pub async fn start(
     let (id, peer) = (config.key.node(), keypair.public().to_peer_id());
     let counters = Arc::new(Counters::default());
     let transport = transport(&keypair, &counters).map_err(StartError::Transport)?;
-    let behaviour = Behaviour { base: Base::new(&keypair), starling: behaviour::Behaviour::new(id, counters.clone()) };
+    let behaviour = Behaviour {
+        base: OnWake(Base::new(&keypair)),
+        starling: OnWake(behaviour::Behaviour::new(id, counters.clone())),
+    };
     let mut swarm = Swarm::new(transport, behaviour, peer, swarm::Config::with_tokio_executor());
     for address in config.external {
         swarm.add_external_address(address);
@@ -161,6 +168,7 @@ pub async fn start(
     let (handle, commands) = NodeHandle::new(id, listeners, counters);
     let driver = Driver {
         swarm,
+        alarm: Alarm::new(),
         keypair,
         engine,
         clock,
