@@ -117,8 +117,10 @@ impl Engine {
 
     pub(super) fn disconnected(&mut self, now: Time, peer: NodeId) {
         let Some(link) = self.peers.remove(&peer) else { return };
-        // Of a suspect everything is forgotten already.
-        if link.suspected.is_none() {
+        if !link.ready {
+            self.gossip.forget_voice(link.slot);
+        } else if link.suspected.is_none() {
+            // Of a suspect everything is forgotten already.
             self.forget_link(now, &peer, link.slot);
         }
         if !link.probe {
@@ -247,7 +249,7 @@ impl Engine {
         let (mut quiet, mut silent, mut given_up) = (Vec::new(), Vec::new(), Vec::new());
         for (peer, link) in self.peers.iter_mut().filter(|(_, link)| link.ready && !link.closing) {
             if late > pulse::ROUND {
-                link.pulse.excuse(late);
+                link.pulse.excuse(now, late);
             }
             link.pulse.end_round();
             if link.pulse.is_quiet(now) {

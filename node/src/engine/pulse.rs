@@ -85,8 +85,8 @@ impl Pulse {
     }
 
     /// This node itself was held up for so long: nothing could be heard meanwhile.
-    pub(super) fn excuse(&mut self, held_up: Duration) {
-        self.heard = self.heard + held_up;
+    pub(super) fn excuse(&mut self, now: Time, held_up: Duration) {
+        self.heard = (self.heard + held_up).min(now);
     }
 
     /// How unlikely the present silence is, as a negative power of ten; at most 100.
@@ -149,9 +149,12 @@ mod tests {
     #[test]
     fn being_held_up_oneself_is_no_silence_of_others() {
         let (mut pulse, last) = regular(700);
-        pulse.excuse(Duration::from_secs(15));
+        pulse.excuse(at(last + 15_100), Duration::from_secs(15));
         assert!(!pulse.is_suspect(at(last + 16_000)));
         assert!(pulse.is_suspect(at(last + 18_000)));
+        pulse.heard(at(last + 16_000));
+        pulse.excuse(at(last + 16_000), Duration::from_secs(15));
+        assert!(pulse.is_suspect(at(last + 19_000)), "what was heard after all is not put off");
     }
 
     #[test]

@@ -292,6 +292,11 @@ impl Gossip {
         rng: &mut impl Rng,
         out: &mut impl FnMut(Output),
     ) {
+    /// A connection is gone that never became a link.
+    pub(super) fn forget_voice(&mut self, slot: u8) {
+        self.outage.forget(slot);
+    }
+
         self.outage.forget(slot);
         self.seen.link_lost(slot);
         self.routes.link_lost(slot);

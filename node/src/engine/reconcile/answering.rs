@@ -134,6 +134,7 @@ impl Answers {
 
     fn insert(&mut self, peer: NodeId, answering: Answering) {
         if self.0.len() >= MAX_ANSWERING
+            && !self.0.contains_key(&peer)
             && let Some((oldest, _)) = self.0.iter().min_by_key(|(_, answering)| answering.last)
         {
             let oldest = *oldest;

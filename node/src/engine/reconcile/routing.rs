@@ -1,6 +1,8 @@
 //! What the engine does with what comparisons find.
 
-use starling_wire::{Digest, GetSymbols, NodeId, Sketch};
+use std::collections::BTreeSet;
+
+use starling_wire::{Digest, GetSymbols, NodeId, ShortId, Sketch};
 
 use super::{
     super::{Engine, score::Blame, time::Time},
@@ -55,7 +57,8 @@ impl Engine {
             Outcome::Impossible => self.blame(now, peer, Blame::InvalidItem),
             Outcome::Equal(slice) => self.locals.seen_all(|id| slice.contains(id)),
             Outcome::Different { slice, ours, theirs } => {
-                self.locals.seen_all(|id| slice.contains(id) && !ours.contains(id));
+                let lacking: BTreeSet<&ShortId> = ours.iter().collect();
+                self.locals.seen_all(|id| slice.contains(id) && !lacking.contains(id));
                 let missing = theirs.into_iter().filter(|id| self.pool.get_short(id).is_none());
                 self.reconcile.hold(now, peer, missing);
                 if let Some(link) = self.peers.get(&peer) {
