@@ -42,7 +42,12 @@ impl Engine {
         self.locals.seen(&id);
         match self.gossip.received(now, peer, link, labels, &tx, busy) {
             gossip::Receipt::Duplicate => self.stats.duplicates += 1,
-            gossip::Receipt::Invalid => self.blame(now, peer, Blame::InvalidItem),
+            // Another may have the same short id: somebody can make such pairs, to have honest neighbours blamed.
+            gossip::Receipt::Invalid => {
+                if self.check(now, &tx).is_err_and(|rejection| rejection.peer_is_to_blame()) {
+                    self.blame(now, peer, Blame::InvalidItem);
+                }
+            }
             gossip::Receipt::New if link.checking >= MAX_CHECKING_PER_PEER || self.checking >= MAX_CHECKING => {
                 self.stats.passed_over += 1;
                 self.gossip.forget(id);
