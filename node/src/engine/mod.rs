@@ -302,8 +302,8 @@ impl Engine {
         let failovers = self.gossip.timeout(now, &mut self.peers, &mut self.rng, out);
         // One question unanswered is one promise broken, however many ids were in it: a block may have taken them all.
         let broken: BTreeSet<_> = failovers.iter().map(|failover| (failover.question, failover.broken)).collect();
-        for (_, peer) in broken {
-            self.blame(now, peer, Blame::BrokenPromise);
+        if !self.is_late() {
+            broken.into_iter().for_each(|(_, peer)| self.blame(now, peer, Blame::BrokenPromise));
         }
         for peer in self.scores.timeout(now) {
             self.outputs.push_back(Output::Block { peer, blocked: false });
@@ -343,7 +343,7 @@ impl Engine {
             Message::IHave(ids) => {
                 ids.iter().for_each(|id| self.locals.seen(id));
                 let out = &mut |output| self.outputs.push_back(output);
-                self.gossip.announced(now, peer, &ids, &self.peers, out);
+                self.gossip.announced(now, peer, &ids, &self.peers, &self.pool, out);
             }
             Message::IWant(ids) => self.wanted(now, peer, &ids),
             Message::Prune(ids) => {

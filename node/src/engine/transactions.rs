@@ -40,7 +40,7 @@ impl Engine {
         let Some(link) = self.peers.get_mut(&peer) else { return };
         let id = tx.short_id();
         self.locals.seen(&id);
-        match self.gossip.received(now, peer, link, labels, &tx, busy) {
+        match self.gossip.received(now, (peer, link), labels, &tx, busy, &self.pool) {
             gossip::Receipt::Duplicate => self.stats.duplicates += 1,
             // Another may have the same short id: somebody can make such pairs, to have honest neighbours blamed.
             gossip::Receipt::Invalid => {
@@ -68,7 +68,12 @@ impl Engine {
 
     /// Whether the node is behind with its work.
     pub(super) fn is_busy(&self) -> bool {
-        self.checking >= BUSY || self.lag >= LATE
+        self.checking >= BUSY || self.is_late()
+    }
+
+    /// Whether the node, or the machine, was held up: what came meanwhile may wait to be looked at.
+    pub(super) fn is_late(&self) -> bool {
+        self.lag >= LATE
     }
 
     pub(super) fn refuse(&mut self, now: Time, peer: NodeId, tx: &SignedTx, rejection: Rejection) {

@@ -53,6 +53,7 @@ impl Engine {
                     self.stats.invalidated += removed.len().saturating_sub(txs.len()) as u64;
                     self.store_block(height);
                     let invalidated: Vec<TxId> = removed.into_iter().filter(|id| !included.contains(id)).collect();
+                    included.iter().for_each(|id| self.gossip.included(now, id.short()));
                     // The next block may give its sender what it lacks.
                     invalidated.iter().for_each(|id| self.gossip.refused(now, id.short(), false));
                     self.store_removed(invalidated, Removal::Invalidated);
@@ -71,7 +72,9 @@ impl Engine {
 
     pub(in super::super) fn sync(&mut self, now: Time) {
         let out = &mut |output| self.outputs.push_back(output);
-        if let Some(peer) = self.chain.request(now, &self.peers, out) {
+        if let Some(peer) = self.chain.request(now, &self.peers, out)
+            && !self.is_late()
+        {
             self.blame(now, peer, Blame::BrokenPromise);
         }
     }

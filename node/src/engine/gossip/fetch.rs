@@ -23,6 +23,10 @@ const MAX_ALTERNATIVES: usize = 4;
 /// Added to two round trips before a request counts as unanswered: what a busy neighbour needs to look it up.
 const PATIENCE: Duration = Duration::from_millis(20);
 
+/// A neighbour that is sending what it was asked for is waited for, each time anew, until so long after it was asked: on a slow
+/// line a long answer takes longer than [`PATIENCE`], and to ask others as well would make it slower.
+const LONGEST: Duration = Duration::from_secs(2);
+
 /// A later announcer is asked too if its answer is to be expected this much sooner than that of the one asked before: a
 /// copy in vain now and then, against a wait for an answer from the other side of the world.
 const SOONER: Duration = Duration::from_millis(5);
@@ -32,11 +36,20 @@ struct Request {
     asked: NodeId,
     /// The number of the question that asked for it.
     question: u64,
+    since: Time,
     /// When the answer should come.
     expected: Time,
     /// When it counts as broken.
     deadline: Time,
     others: VecDeque<NodeId>,
+}
+
+/// What one neighbour is being asked for.
+#[derive(Debug, Default)]
+struct Asked {
+    requests: usize,
+    /// When it last answered one while there were others.
+    answered: Time,
 }
 
 /// What follows from a request that was not answered.
@@ -57,7 +70,7 @@ pub(in super::super) struct Failover {
 pub(super) struct Fetch {
     requests: BTreeMap<ShortId, Request>,
     deadlines: BTreeSet<(Time, ShortId)>,
-    in_flight: BTreeMap<NodeId, usize>,
+    asked: BTreeMap<NodeId, Asked>,
     /// Questions so far.
     questions: u64,
 }
@@ -79,7 +92,7 @@ impl Fetch {
                 others.push_front(request.asked);
                 others.truncate(MAX_ALTERNATIVES);
                 self.take(id);
-                self.ask(now, id, peer, others, peers);
+                self.ask(now, id, peer, self.questions, others, peers);
                 return true;
             }
             if request.others.len() < MAX_ALTERNATIVES {
@@ -90,22 +103,29 @@ impl Fetch {
         if self.requests.len() >= MAX_REQUESTS || self.in_flight(&peer) >= MAX_REQUESTS_PER_PEER {
             return false;
         }
-        self.ask(now, id, peer, VecDeque::new(), peers);
+        self.ask(now, id, peer, self.questions, VecDeque::new(), peers);
         true
     }
 
-    /// It came, from whomever: no need to ask any more. Says whether `peer` was the one asked.
-    pub(super) fn arrived(&mut self, id: ShortId) -> Option<NodeId> {
-        self.take(id).map(|request| request.asked)
+    /// It came from a neighbour, or in another way: no need to ask any more. Says whether it was the neighbour's answer.
+    pub(super) fn arrived(&mut self, now: Time, id: ShortId, from: Option<NodeId>) -> bool {
+        let Some(request) = self.take(id) else { return false };
+        let is_answer = from == Some(request.asked);
+        if is_answer && let Some(asked) = self.asked.get_mut(&request.asked) {
+            asked.answered = now;
+        }
+        is_answer
     }
 
     /// The requests whose time is up, each moved on to the next announcer.
     pub(super) fn expire(&mut self, now: Time, peers: &Peers) -> Vec<Failover> {
-        let mut failovers = Vec::new();
+        let (mut failovers, mut questions) = (Vec::new(), BTreeMap::new());
         while let Some(&(deadline, id)) = self.deadlines.first()
             && deadline <= now
         {
-            failovers.extend(self.fail(now, id, peers));
+            if !self.wait_on(now, id, peers) {
+                failovers.extend(self.fail(now, id, peers, &mut questions));
+            }
         }
         failovers
     }
@@ -114,7 +134,8 @@ impl Fetch {
     pub(super) fn link_lost(&mut self, now: Time, peer: &NodeId, peers: &Peers) -> Vec<Failover> {
         let lost: Vec<ShortId> =
             self.requests.iter().filter(|(_, request)| request.asked == *peer).map(|(id, _)| *id).collect();
-        lost.into_iter().filter_map(|id| self.fail(now, id, peers)).collect()
+        let mut questions = BTreeMap::new();
+        lost.into_iter().filter_map(|id| self.fail(now, id, peers, &mut questions)).collect()
     }
 
     /// When [`Self::expire`] next has work.
@@ -123,10 +144,31 @@ impl Fetch {
     }
 
     fn in_flight(&self, peer: &NodeId) -> usize {
-        self.in_flight.get(peer).copied().unwrap_or(0)
+        self.asked.get(peer).map_or(0, |asked| asked.requests)
     }
 
-    fn fail(&mut self, now: Time, id: ShortId, peers: &Peers) -> Option<Failover> {
+    /// Gives a request more time if whoever was asked is at it.
+    fn wait_on(&mut self, now: Time, id: ShortId, peers: &Peers) -> bool {
+        let Some(request) = self.requests.get_mut(&id) else { return false };
+        let answered = self.asked.get(&request.asked).map_or(Time::ZERO, |asked| asked.answered);
+        let deadline = (answered + expected_rtt(&request.asked, peers) * 2 + PATIENCE).min(request.since + LONGEST);
+        if deadline <= now {
+            return false;
+        }
+        self.deadlines.remove(&(request.deadline, id));
+        self.deadlines.insert((deadline, id));
+        request.deadline = deadline;
+        true
+    }
+
+    /// A request was in vain: goes on to the next announcer, with one question for all that go on to it at the same time.
+    fn fail(
+        &mut self,
+        now: Time,
+        id: ShortId,
+        peers: &Peers,
+        questions: &mut BTreeMap<NodeId, u64>,
+    ) -> Option<Failover> {
         let mut request = self.take(id)?;
         let next = loop {
             match request.others.pop_front() {
@@ -135,28 +177,31 @@ impl Fetch {
             }
         };
         if let Some(next) = next {
-            self.new_question();
-            self.ask(now, id, next, request.others, peers);
+            let question = *questions.entry(next).or_insert_with(|| {
+                self.questions += 1;
+                self.questions
+            });
+            self.ask(now, id, next, question, request.others, peers);
         }
         Some(Failover { id, question: request.question, broken: request.asked, next })
     }
 
-    fn ask(&mut self, now: Time, id: ShortId, peer: NodeId, others: VecDeque<NodeId>, peers: &Peers) {
+    fn ask(&mut self, now: Time, id: ShortId, peer: NodeId, question: u64, others: VecDeque<NodeId>, peers: &Peers) {
         let rtt = expected_rtt(&peer, peers);
         let deadline = now + rtt * 2 + PATIENCE;
-        self.requests
-            .insert(id, Request { asked: peer, question: self.questions, expected: now + rtt, deadline, others });
+        let request = Request { asked: peer, question, since: now, expected: now + rtt, deadline, others };
+        self.requests.insert(id, request);
         self.deadlines.insert((deadline, id));
-        *self.in_flight.entry(peer).or_default() += 1;
+        self.asked.entry(peer).or_default().requests += 1;
     }
 
     fn take(&mut self, id: ShortId) -> Option<Request> {
         let request = self.requests.remove(&id)?;
         self.deadlines.remove(&(request.deadline, id));
-        if let Some(count) = self.in_flight.get_mut(&request.asked) {
-            *count -= 1;
-            if *count == 0 {
-                self.in_flight.remove(&request.asked);
+        if let Some(asked) = self.asked.get_mut(&request.asked) {
+            asked.requests -= 1;
+            if asked.requests == 0 {
+                self.asked.remove(&request.asked);
             }
         }
         Some(request)
@@ -210,7 +255,7 @@ mod tests {
         let second = fetch.deadline().unwrap();
         assert_eq!(fetch.expire(second, &peers), [Failover { id: ID, question: 2, broken: node(2), next: None }]);
         assert_eq!(fetch.deadline(), None);
-        assert!(fetch.in_flight.is_empty() && fetch.requests.is_empty());
+        assert!(fetch.asked.is_empty() && fetch.requests.is_empty());
     }
 
     #[test]
@@ -239,8 +284,10 @@ mod tests {
     fn arrival_ends_the_request_and_dead_links_are_skipped() {
         let (mut fetch, mut peers) = (Fetch::default(), peers());
         fetch.announced(Time::ZERO, ID, node(0), &peers);
-        assert_eq!(fetch.arrived(ID), Some(node(0)));
-        assert_eq!((fetch.arrived(ID), fetch.deadline()), (None, None));
+        assert!(fetch.arrived(Time::ZERO, ID, Some(node(0))));
+        assert!(!fetch.arrived(Time::ZERO, ID, Some(node(0))) && fetch.deadline().is_none());
+        fetch.announced(Time::ZERO, ID, node(0), &peers);
+        assert!(!fetch.arrived(Time::ZERO, ID, Some(node(1))) && fetch.requests.is_empty(), "no answer, but here");
         for i in 0..9 {
             fetch.announced(Time::ZERO, ID, node(i), &peers);
         }
@@ -248,6 +295,37 @@ mod tests {
         peers.remove(&node(1));
         let deadline = fetch.deadline().unwrap();
         assert_eq!(fetch.expire(deadline, &peers)[0].next, Some(node(2)));
+    }
+
+    #[test]
+    fn a_long_answer_is_waited_for_and_what_is_missing_then_is_one_question() {
+        let (mut fetch, peers) = (Fetch::default(), peers());
+        let id = |number: u64| ShortId(number.to_be_bytes());
+        fetch.new_question();
+        (0..100).for_each(|number| assert!(fetch.announced(Time::ZERO, id(number), node(0), &peers)));
+        for other in [1, 2] {
+            (0..100).for_each(|number| assert!(!fetch.announced(Time::ZERO, id(number), node(other), &peers)));
+        }
+        let mut now = Time::ZERO;
+        for number in 0..50 {
+            now = now + Duration::from_millis(90);
+            let is_given_up = now >= Time::ZERO + LONGEST;
+            assert_eq!(!fetch.expire(now, &peers).is_empty(), is_given_up, "{now:?}");
+            if is_given_up {
+                break;
+            }
+            assert!(fetch.arrived(now, id(number), Some(node(0))));
+        }
+        let left = fetch.requests.len();
+        assert!((70..80).contains(&left), "{left}");
+        // The next says nothing.
+        let failovers = fetch.expire(fetch.deadline().unwrap(), &peers);
+        assert_eq!(failovers.len(), left);
+        assert!(failovers.iter().all(|failover| failover.broken == node(1) && failover.next == Some(node(2))));
+        assert!(failovers.iter().all(|failover| failover.question == failovers[0].question));
+        let last = fetch.link_lost(now, &node(2), &peers);
+        assert_eq!(last.len(), left);
+        assert!(last.iter().all(|failover| failover.question == last[0].question && failover.next.is_none()));
     }
 
     #[test]

@@ -14,9 +14,13 @@ mod past;
 mod routes;
 mod seen;
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use rand::{Rng, RngExt, seq::IteratorRandom};
+use starling_mempool::Mempool;
 use starling_wire::{BoundedVec, Labels, Message, NodeId, ShortId, SignedTx, TxId, VerifiedTx};
 
 pub(super) use self::{fetch::Failover, mail::Mail, seen::Receipt};
@@ -139,7 +143,7 @@ impl Gossip {
 
     /// A transaction was submitted here.
     pub(super) fn submitted(&mut self, now: Time, id: ShortId) {
-        self.fetch.arrived(id);
+        self.fetch.arrived(now, id, None);
         self.seen.submitted(now, id);
     }
 
@@ -148,16 +152,16 @@ impl Gossip {
     pub(super) fn received(
         &mut self,
         now: Time,
-        peer: NodeId,
-        link: &mut Link,
+        (peer, link): (NodeId, &mut Link),
         labels: Labels,
         tx: &SignedTx,
         busy: bool,
+        pool: &Mempool,
     ) -> Receipt {
         let id = tx.short_id();
-        let pulled = self.fetch.arrived(id) == Some(peer);
+        let pulled = self.fetch.arrived(now, id, Some(peer));
         let path = Path { ingress: link.slot, labels };
-        let (receipt, entry) = self.seen.receive(now, id, path);
+        let (receipt, entry) = self.seen.receive(now, id, path, || pool.get_short(&id).is_some());
         match receipt {
             Receipt::New => self.routes.came_first(path, pulled),
             Receipt::Duplicate => {
@@ -185,6 +189,12 @@ impl Gossip {
     /// Transactions were in the pool for as long as they may. Neighbours that still have them offer them in vain for a while.
     pub(super) fn expired(&mut self, now: Time, ids: &[TxId]) {
         ids.iter().for_each(|id| self.seen.expired(now, id.short()));
+    }
+
+    /// A block includes a transaction: nobody needs it any more, and whoever was asked for it may not have it.
+    pub(super) fn included(&mut self, now: Time, id: ShortId) {
+        self.fetch.arrived(now, id, None);
+        self.seen.included(now, id);
     }
 
     /// A transaction could not be looked at: as though it had never come.
@@ -282,6 +292,11 @@ impl Gossip {
         self.outage.neighbour_lost(now);
     }
 
+    /// A connection is gone that never became a link.
+    pub(super) fn forget_voice(&mut self, slot: u8) {
+        self.outage.forget(slot);
+    }
+
     /// A link is gone: nothing is pushed, pulled or learned by it any more. Its slot gets a new label.
     pub(super) fn link_lost(
         &mut self,
@@ -292,11 +307,6 @@ impl Gossip {
         rng: &mut impl Rng,
         out: &mut impl FnMut(Output),
     ) {
-    /// A connection is gone that never became a link.
-    pub(super) fn forget_voice(&mut self, slot: u8) {
-        self.outage.forget(slot);
-    }
-
         self.outage.forget(slot);
         self.seen.link_lost(slot);
         self.routes.link_lost(slot);
@@ -312,14 +322,16 @@ impl Gossip {
         peer: NodeId,
         ids: &[ShortId],
         peers: &Peers,
+        pool: &Mempool,
         out: &mut impl FnMut(Output),
     ) -> usize {
         let Some(link) = peers.get(&peer) else { return 0 };
         self.fetch.new_question();
         let wanted: Vec<ShortId> = ids
             .iter()
-            .filter(|id| self.seen.announced(now, **id, link.slot) && self.fetch.announced(now, **id, peer, peers))
             .copied()
+            .filter(|id| self.seen.announced(now, *id, link.slot, || pool.get_short(id).is_some()))
+            .filter(|id| self.fetch.announced(now, *id, peer, peers))
             .collect();
         for ids in BoundedVec::chunks(&wanted) {
             out(Output::Send { peer, message: Message::IWant(ids) });
@@ -327,10 +339,10 @@ impl Gossip {
         wanted.len()
     }
 
-    /// A neighbour asks for a transaction: a push would have been of use. Says whether it was sent it already, more than
-    /// once: the first time it may have been lost.
+    /// A neighbour asks for a transaction of the pool: a push would have been of use. Says whether it was sent it already,
+    /// more than once: the first time it may have been lost.
     pub(super) fn asked(&mut self, now: Time, id: ShortId, slot: u8) -> bool {
-        let Some(entry) = self.seen.recall(now, id) else { return false };
+        let entry = self.seen.recall(now, id);
         if entry.holders.contains(slot) {
             let again = entry.again.contains(slot);
             entry.again.insert(slot);
@@ -485,11 +497,13 @@ fn note(earliest: &mut Option<Time>, at: Time) {
 }
 
 fn ask_next(failovers: &[Failover], out: &mut impl FnMut(Output)) {
-    for failover in failovers {
-        if let Some(peer) = failover.next {
-            for ids in BoundedVec::chunks(&[failover.id]) {
-                out(Output::Send { peer, message: Message::IWant(ids) });
-            }
+    let mut asked: BTreeMap<NodeId, Vec<ShortId>> = BTreeMap::new();
+    for (peer, id) in failovers.iter().filter_map(|failover| Some((failover.next?, failover.id))) {
+        asked.entry(peer).or_default().push(id);
+    }
+    for (peer, ids) in asked {
+        for ids in BoundedVec::chunks(&ids) {
+            out(Output::Send { peer, message: Message::IWant(ids) });
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What passed by lately: what became of it, which way it came, and which neighbours are known to have it; and that other
-//! things passed by before.
+//! What passed by lately: what became of it, which way it came, and which neighbours are known to have it. What came before
+//! that is in the pool, or in a block.
 
 use std::time::Duration;
 
@@ -16,8 +16,7 @@ use super::{
 /// what a transaction takes to cross a network.
 const CAPACITY: usize = 128 * 1024;
 
-/// For how long after its first copy all is remembered of a transaction, unless copies still come; then that it was
-/// taken in. Long enough for all that is learned and said of it; longer takes memory.
+/// For how long after its first copy all is remembered of a transaction, unless copies still come. Long enough for all that is learned and said of it; longer takes memory.
 const FRESH: Duration = Duration::from_secs(120);
 
 /// How long a transaction that was refused for a reason that may pass (a full pool, a nonce too high) is not looked at
@@ -123,15 +122,23 @@ impl Seen {
         Self { fresh: LruCache::unbounded(), past: Past::default() }
     }
 
-    /// Notes that a copy came in; from a neighbour unless the path's ingress is local.
-    pub(super) fn receive(&mut self, now: Time, id: ShortId, path: Path) -> (Receipt, &mut Entry) {
+    /// Notes that a copy came in, of something that is in the pool or not; from a neighbour unless the path's ingress is
+    /// local.
+    pub(super) fn receive(
+        &mut self,
+        now: Time,
+        id: ShortId,
+        path: Path,
+        is_pooled: impl FnOnce() -> bool,
+    ) -> (Receipt, &mut Entry) {
         if !self.fresh.contains(&id) {
             self.make_room(now);
         }
         let past = &self.past;
-        let entry = self
-            .fresh
-            .get_or_insert_mut(id, || if past.contains(&id) { Entry::of_the_past(now) } else { Entry::new(now, path) });
+        let entry = self.fresh.get_or_insert_mut(id, || {
+            let passed_by = past.contains(&id) || is_pooled();
+            if passed_by { Entry::of_the_past(now) } else { Entry::new(now, path) }
+        });
         if path.is_from_neighbour() {
             entry.holders.insert(path.ingress);
         }
@@ -153,17 +160,16 @@ impl Seen {
     /// Notes that it was submitted here and taken in, whatever became of it before.
     pub(super) fn submitted(&mut self, now: Time, id: ShortId) {
         let path = Path { ingress: LOCAL, labels: [0; 3] };
-        let (_, entry) = self.receive(now, id, path);
+        let (_, entry) = self.receive(now, id, path, || false);
         (entry.fate, entry.path) = (Fate::Taken, path);
     }
 
-    /// What is remembered of a transaction that was taken in, even if it is no more than that.
-    pub(super) fn recall(&mut self, now: Time, id: ShortId) -> Option<&mut Entry> {
-        if !self.fresh.contains(&id) && self.past.contains(&id) {
+    /// What is remembered of a transaction that is in the pool; if it came long ago, no more than that.
+    pub(super) fn recall(&mut self, now: Time, id: ShortId) -> &mut Entry {
+        if !self.fresh.contains(&id) {
             self.make_room(now);
-            self.fresh.put(id, Entry::of_the_past(now));
         }
-        self.get(id)
+        self.fresh.get_or_insert_mut(id, || Entry::of_the_past(now))
     }
 
     /// Makes room for one more. Two go for one that comes: of a busy time, what is remembered goes little by little.
@@ -173,16 +179,14 @@ impl Seen {
             if self.fresh.len() < CAPACITY && !self.fresh.peek_lru().is_some_and(is_due) {
                 return;
             }
-            if let Some((id, Entry { fate: Fate::Taken, .. })) = self.fresh.pop_lru() {
-                self.past.insert(id);
-            }
+            self.fresh.pop_lru();
         }
     }
 
     /// Notes that a neighbour announced it; says whether it is worth asking for.
-    pub(super) fn announced(&mut self, now: Time, id: ShortId, slot: u8) -> bool {
+    pub(super) fn announced(&mut self, now: Time, id: ShortId, slot: u8, is_pooled: impl FnOnce() -> bool) -> bool {
         match self.get(id) {
-            None => !self.past.contains(&id),
+            None => !self.past.contains(&id) && !is_pooled(),
             Some(entry) => {
                 entry.holders.insert(slot);
                 matches!(entry.fate, Fate::RefusedUntil(time) if now >= time)
@@ -205,6 +209,11 @@ impl Seen {
         self.make_room(now);
         let fate = Fate::RefusedUntil(now + FRESH);
         self.fresh.put(id, Entry { fate, ..Entry::of_the_past(now) });
+    }
+
+    /// Notes that a block took it out of the pool, or came before it.
+    pub(super) fn included(&mut self, now: Time, id: ShortId) {
+        self.past.insert(now, id);
     }
 
     /// Makes as though it had never come.
@@ -243,14 +252,23 @@ mod tests {
         Path { ingress: slot, labels: [0; 3] }
     }
 
+    /// What is not in the pool.
+    fn receive(seen: &mut Seen, now: Time, id: ShortId, path: Path) -> (Receipt, &mut Entry) {
+        seen.receive(now, id, path, || false)
+    }
+
+    fn announced(seen: &mut Seen, now: Time, id: ShortId, slot: u8) -> bool {
+        seen.announced(now, id, slot, || false)
+    }
+
     #[test]
     fn a_transaction_is_new_once() {
         let mut seen = Seen::new();
-        assert!(seen.announced(Time::ZERO, ID, 0));
-        assert_eq!(seen.receive(Time::ZERO, ID, from(1)).0, Receipt::New);
-        let (receipt, entry) = seen.receive(Time::ZERO, ID, from(2));
+        assert!(announced(&mut seen, Time::ZERO, ID, 0));
+        assert_eq!(receive(&mut seen, Time::ZERO, ID, from(1)).0, Receipt::New);
+        let (receipt, entry) = receive(&mut seen, Time::ZERO, ID, from(2));
         assert_eq!((receipt, entry.path, entry.copies), (Receipt::Duplicate, from(1), 2));
-        assert!(!seen.announced(Time::ZERO, ID, 3));
+        assert!(!announced(&mut seen, Time::ZERO, ID, 3));
         assert!([1, 2, 3].iter().all(|slot| seen.get(ID).unwrap().holders.contains(*slot)));
         seen.link_lost(2);
         assert!(!seen.get(ID).unwrap().holders.contains(2));
@@ -261,41 +279,54 @@ mod tests {
         let id = |number: u64| ShortId(number.to_be_bytes());
         let mut seen = Seen::new();
         for number in 0..100 {
-            seen.receive(Time::ZERO, id(number), from(0));
+            receive(&mut seen, Time::ZERO, id(number), from(0));
         }
+        (2..100).for_each(|number| seen.included(Time::ZERO, id(number)));
         seen.refused(Time::ZERO, id(1), false);
-        seen.receive(Time::after(Duration::from_secs(1)), id(0), from(1));
+        receive(&mut seen, Time::after(Duration::from_secs(1)), id(0), from(1));
         let later = Time::ZERO + FRESH;
         for number in 100..149 {
-            seen.receive(later, id(number), from(0));
+            receive(&mut seen, later, id(number), from(0));
         }
         assert_eq!(seen.fresh.len(), 51, "two went for each that came, the one of which another copy came last");
         assert!(seen.get(id(0)).is_some() && seen.get(id(99)).is_some() && seen.get(id(98)).is_none());
-        assert!(!seen.announced(later, id(98), 3));
-        let (receipt, entry) = seen.receive(later, id(98), from(3));
+        assert!(!announced(&mut seen, later, id(98), 3));
+        let (receipt, entry) = receive(&mut seen, later, id(98), from(3));
         assert_eq!((receipt, entry.path.ingress, entry.copies), (Receipt::Duplicate, LOST, u8::MAX));
         assert!(entry.holders.contains(3), "this neighbour has it, now that it came back");
-        assert!(seen.announced(later, id(1), 3), "what was refused may come again");
+        assert!(announced(&mut seen, later, id(1), 3), "what was refused may come again");
         seen.refused(later, id(97), false);
-        assert_eq!(seen.receive(later, id(97), from(3)).0, Receipt::New, "and so may what the pool made room of");
+        assert_eq!(receive(&mut seen, later, id(97), from(3)).0, Receipt::New, "and so may what the pool made room of");
         seen.expired(later, id(96));
-        assert!(!seen.announced(later, id(96), 3));
-        assert_eq!(seen.receive(later, id(96), from(3)).0, Receipt::Duplicate);
-        assert!(seen.announced(later + FRESH, id(96), 3), "what expired is as good as new in the end");
+        assert!(!announced(&mut seen, later, id(96), 3));
+        assert_eq!(receive(&mut seen, later, id(96), from(3)).0, Receipt::Duplicate);
+        assert!(announced(&mut seen, later + FRESH, id(96), 3), "what expired is as good as new in the end");
         seen.submitted(later, id(96));
-        assert!(!seen.announced(later + FRESH, id(96), 3), "unless it was submitted here meanwhile");
+        assert!(!announced(&mut seen, later + FRESH, id(96), 3), "unless it was submitted here meanwhile");
+    }
+
+    #[test]
+    fn what_is_in_the_pool_came_whether_that_is_remembered_or_not() {
+        let mut seen = Seen::new();
+        assert!(!seen.announced(Time::ZERO, ID, 0, || true));
+        let (receipt, entry) = seen.receive(Time::ZERO, ID, from(1), || true);
+        assert_eq!((receipt, entry.path, entry.copies), (Receipt::Duplicate, Path::UNKNOWN, u8::MAX));
+        let asked = ShortId([2; 8]);
+        seen.recall(Time::ZERO, asked).holders.insert(3);
+        assert!(seen.get(asked).unwrap().holders.contains(3));
+        assert_eq!(receive(&mut seen, Time::ZERO, asked, from(4)).0, Receipt::Duplicate);
     }
 
     #[test]
     fn refusals_pass_unless_final() {
         let mut seen = Seen::new();
-        let receive = |seen: &mut Seen, now| seen.receive(now, ID, from(0)).0;
+        let receive = |seen: &mut Seen, now| receive(seen, now, ID, from(0)).0;
         receive(&mut seen, Time::ZERO);
         seen.refused(Time::ZERO, ID, false);
         assert_eq!(receive(&mut seen, Time::ZERO), Receipt::Duplicate);
-        assert!(!seen.announced(Time::ZERO, ID, 0));
+        assert!(!announced(&mut seen, Time::ZERO, ID, 0));
         let later = Time::ZERO + RETRY_AFTER;
-        assert!(seen.announced(later, ID, 0));
+        assert!(announced(&mut seen, later, ID, 0));
         assert_eq!(receive(&mut seen, later), Receipt::New);
         seen.refused(later, ID, true);
         assert_eq!(receive(&mut seen, later + RETRY_AFTER), Receipt::Invalid);

@@ -15,10 +15,8 @@ impl Engine {
         let busy = self.is_busy();
         let out = &mut |output| self.outputs.push_back(output);
         let due = self.reconcile.timeout(now, busy, &self.peers, &self.pool, &mut self.rng, out);
-        for (peer, mut ids) in due {
-            ids.retain(|id| self.pool.get_short(id).is_none());
-            // Others a block has taken out again meanwhile.
-            let asked = self.gossip.announced(now, peer, &ids, &self.peers, out);
+        for (peer, ids) in due {
+            let asked = self.gossip.announced(now, peer, &ids, &self.peers, &self.pool, out);
             self.stats.found_missing += asked as u64;
             if asked > 0 {
                 self.reconcile.lost(now);
