@@ -151,7 +151,7 @@ impl Engine {
         let out = &mut |output| self.outputs.push_back(output);
         self.gossip.link_lost(now, peer, slot, &self.peers, &mut self.rng, out);
         self.reconcile.link_lost(peer);
-        self.chain.link_lost(peer);
+        self.chain.link_lost(now, peer);
     }
 
     pub(super) fn hello(&mut self, now: Time, peer: NodeId, hello: Hello) {
@@ -184,7 +184,7 @@ impl Engine {
         if let Some(link) = self.peers.get_mut(&peer) {
             link.ready = true;
         }
-        self.chain.peer_height(peer, hello.height);
+        self.chain.claimed(now, peer, hello.height);
         self.tell_peers(peer);
         if direction == Direction::Outgoing {
             self.ask_peers(peer);
@@ -236,6 +236,10 @@ impl Engine {
             // It missed what was sent meanwhile.
             self.stats.revived += 1;
             self.compare_pools(now, peer);
+            if let Some(last) = self.chain.block(self.chain.height()) {
+                let message = Message::Block((*last.block).clone());
+                self.send(peer, message);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use starling_mempool::AccountView;
 use starling_node::engine::{Event, Included, ProducerConfig};
 use starling_wire::{Block, BlockId, BoundedVec, GetBlockTxs, GetBlocks, Message, NetworkId, SecretKey, TxId};
 
-use crate::cluster::{Cluster, account_key, producer_key, transfer};
+use crate::cluster::{Cluster, account_key, producer_key, push, transfer};
 
 #[test]
 fn whoever_comes_late_gets_pool_and_chain() {
@@ -108,6 +108,42 @@ fn a_slow_store_keeps_back_transactions_but_no_blocks() {
     cluster.read_time = Duration::from_secs(1);
     assert_eq!(ask(&mut cluster, 2), ((2..=stored).collect(), vec![]), "others were asked meanwhile");
     assert_eq!(cluster.score(peer), 0.0);
+}
+
+#[test]
+fn a_neighbour_that_speaks_again_hears_of_the_last_block() {
+    let mut cluster = Cluster::new(3, 2, 2, 8);
+    cluster.settle(2);
+    let heard_by = |from: usize, to: usize| from != 1 && to != 1;
+    cluster.filter = Box::new(move |from, to, _| heard_by(from, to));
+    cluster.run(Duration::from_secs(4));
+    cluster.submit(0, &transfer(0, 0));
+    cluster.run_until("a block without it", |c| [0, 2].iter().all(|i| c.engine(*i).chain().height() == 1));
+    cluster.run(Duration::from_secs(2));
+    cluster.filter = Box::new(|_, _, _| true);
+    cluster.run_until("it has the block", |c| c.engine(1).chain().height() == 1);
+    assert!(cluster.engine(1).stats().revived > 0, "no link was made anew");
+    cluster.submit(0, &transfer(0, 1));
+    cluster.run_until("the next one is its own", |c| c.living().all(|i| c.engine(i).chain().height() == 2));
+}
+
+#[test]
+fn transactions_of_a_block_that_came_otherwise_meanwhile_are_no_waste() {
+    let mut cluster = Cluster::new(1, 8, 0, 15);
+    let [asked, quicker] = [cluster.hostile(), cluster.hostile()];
+    let txs: Vec<_> = (0..210).map(|i| transfer(i % 60, i / 60)).collect();
+    let tx_ids = BoundedVec::new(txs.iter().map(|tx| tx.id()).collect()).unwrap();
+    let block = Block { network: NetworkId(7), height: 1, parent: BlockId::ZERO, timestamp_ms: 0, tx_ids };
+    cluster.say(asked, Message::Block(block.sign(&producer_key(0))));
+    cluster.run(Duration::from_millis(1));
+    assert!(cluster.sent_to(asked).iter().any(|message| matches!(message, Message::GetBlockTxs(_))));
+    txs.iter().for_each(|tx| cluster.say(quicker, push(tx.clone())));
+    cluster.run(Duration::from_millis(1));
+    assert_eq!(cluster.engine(0).chain().height(), 1);
+    txs.iter().for_each(|tx| cluster.say(asked, Message::BlockTx(tx.clone())));
+    assert_eq!(cluster.score(asked), 0.0);
+    txs.iter().for_each(|tx| cluster.say(asked, Message::BlockTx(tx.clone())));
+    assert!(cluster.is_banned(asked), "once is enough");
 }
 
 #[test]

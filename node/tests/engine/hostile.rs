@@ -9,7 +9,7 @@ use starling_wire::{
     Block, BlockId, BoundedVec, DecodeError, GetBlockTxs, GetBlocks, Goodbye, Hello, Message, NetworkId, NodeId,
 };
 
-use crate::cluster::{Cluster, account_key, forged, producer_key, push, transfer};
+use crate::cluster::{Cluster, account_key, forged, ids, producer_key, push, transfer};
 
 #[test]
 fn breaches_of_the_protocol_end_the_link() {
@@ -39,6 +39,75 @@ fn breaches_of_the_protocol_end_the_link() {
     cluster.run(Duration::from_secs(11));
     assert_eq!(cluster.engine(0).links().count(), 0);
     assert!(!cluster.is_banned(silent));
+}
+
+#[test]
+fn who_claims_blocks_and_sends_others_stops_nobody() {
+    let mut cluster = Cluster::new(1, 8, 1, 17);
+    let claim = |cluster: &mut Cluster, height| {
+        let peer = cluster.puppet();
+        cluster.say(peer, Message::Hello(Hello { height, ..cluster.hello() }));
+        cluster.beat(peer);
+        peer
+    };
+    let liar = claim(&mut cluster, u64::MAX);
+    let was_asked = |cluster: &Cluster, peer: NodeId| {
+        cluster.sent_to(peer).iter().filter(|message| matches!(message, Message::GetBlocks(_))).count()
+    };
+    let mut answered = 0;
+    let mut lie = |cluster: &mut Cluster| {
+        if was_asked(cluster, liar) > answered {
+            answered += 1;
+            let tx_ids = BoundedVec::new(vec![]).unwrap();
+            let parent = BlockId([1; 32]);
+            let block = Block { network: NetworkId(7), height: 1, parent, timestamp_ms: answered as u64, tx_ids };
+            cluster.say(liar, Message::Block(block.sign(&producer_key(0))));
+        }
+    };
+    cluster.submit(0, &transfer(0, 0));
+    let start = cluster.now;
+    while cluster.engine(0).chain().height() == 0 {
+        lie(&mut cluster);
+        cluster.run(Duration::from_millis(20));
+        assert!(cluster.now - start < Duration::from_secs(10), "it makes no block");
+    }
+    // Others are asked, too.
+    let honest = claim(&mut cluster, 2);
+    cluster.run(Duration::from_millis(20));
+    assert_eq!(was_asked(&cluster, honest), 1);
+    assert!(was_asked(&cluster, liar) <= 4);
+}
+
+#[test]
+fn a_question_in_vain_is_one_broken_promise_whoever_is_asked() {
+    let mut cluster = Cluster::new(1, 8, 0, 18);
+    let mute = [cluster.hostile(), cluster.hostile(), cluster.hostile()];
+    let txs: Vec<_> = (0..60).map(|account| transfer(account, 0)).collect();
+    for peer in mute {
+        cluster.say(peer, Message::IHave(ids(&txs.iter().collect::<Vec<_>>())));
+    }
+    cluster.run(Duration::from_secs(2));
+    for peer in mute {
+        let asked = |message: &&Message| matches!(message, Message::IWant(_));
+        assert_eq!(cluster.sent_to(peer).iter().filter(asked).count(), 1);
+        assert!((-2.0..-1.0).contains(&cluster.score(peer)), "{}", cluster.score(peer));
+    }
+    // What a block took out of all pools is nobody's to send.
+    let txs: Vec<_> = (0..60).map(|account| transfer(account, 0)).collect();
+    let [first, second, other] = [cluster.hostile(), cluster.hostile(), cluster.hostile()];
+    for peer in [first, second] {
+        cluster.say(peer, Message::IHave(ids(&txs.iter().collect::<Vec<_>>())));
+    }
+    let tx_ids = BoundedVec::new(txs.iter().map(|tx| tx.id()).collect()).unwrap();
+    let block = Block { network: NetworkId(7), height: 1, parent: BlockId::ZERO, timestamp_ms: 0, tx_ids };
+    cluster.say(other, Message::Block(block.sign(&producer_key(0))));
+    cluster.run(Duration::from_millis(1));
+    txs.iter().for_each(|tx| cluster.say(other, Message::BlockTx(tx.clone())));
+    cluster.run(Duration::from_secs(2));
+    assert_eq!(cluster.engine(0).chain().height(), 1);
+    assert!([first, second].iter().all(|peer| cluster.score(*peer) == 0.0));
+    cluster.say(first, Message::IHave(ids(&txs.iter().collect::<Vec<_>>())));
+    assert!(!matches!(cluster.sent_to(first).last(), Some(Message::IWant(_))), "they are known");
 }
 
 fn messages() -> impl Strategy<Value = Message> {

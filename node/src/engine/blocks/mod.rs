@@ -3,6 +3,7 @@
 //! Producers named by the genesis file take turns, one height each. A node takes the first valid block it sees at a
 //! height; there is no fork choice, since this is not a consensus protocol.
 
+mod claims;
 mod recent;
 mod routing;
 
@@ -20,8 +21,8 @@ use starling_wire::{
     limits::{MAX_BLOCK_TXS, MAX_IDS},
 };
 
-use self::recent::Recent;
 pub use self::recent::{AppliedBlock, Included};
+use self::{claims::Claims, recent::Recent};
 use super::{
     io::Output,
     peers::{Link, Peers},
@@ -78,12 +79,12 @@ pub struct Chain {
     /// Blocks above the next height, unchecked, with whoever sent them.
     ahead: BTreeMap<u64, (NodeId, SignedBlock)>,
     refused: LruCache<BlockId, ()>,
-    /// The highest block each neighbour is known to have.
-    heights: BTreeMap<NodeId, u64>,
-    /// The highest of them.
-    highest: u64,
+    claims: Claims,
     /// Whom blocks were asked of, and until when it may answer.
     syncing: Option<(NodeId, Time)>,
+    /// Transactions of blocks that neighbours were asked for and have not sent. They may be late: others were asked
+    /// meanwhile, or a neighbour pushed them.
+    owed: BTreeMap<NodeId, usize>,
 }
 
 impl Chain {
@@ -96,9 +97,9 @@ impl Chain {
             pending: None,
             ahead: BTreeMap::new(),
             refused: LruCache::new(MAX_REFUSED),
-            heights: BTreeMap::new(),
-            highest: 0,
+            claims: Claims::default(),
             syncing: None,
+            owed: BTreeMap::new(),
         }
     }
 
@@ -154,21 +155,19 @@ impl Chain {
         self.recent.find(id)
     }
 
-    /// Whether the chain is complete as far as any neighbour tells, so that a next block may be made.
-    pub(super) fn is_current(&self) -> bool {
-        self.pending.is_none() && self.checking.is_none() && self.highest <= self.head.0
+    /// Whether the chain is complete as far as any neighbour tells that keeps its word, so that a next block may be made.
+    pub(super) fn is_current(&self, now: Time) -> bool {
+        self.pending.is_none() && self.checking.is_none() && !self.claims.credibly_reach(now, self.head.0 + 1)
     }
 
     /// A neighbour told how far its chain goes.
-    pub(super) fn peer_height(&mut self, peer: NodeId, height: u64) {
-        let known = self.heights.entry(peer).or_default();
-        *known = height.max(*known);
-        self.highest = height.max(self.highest);
+    pub(super) fn claimed(&mut self, now: Time, peer: NodeId, height: u64) {
+        self.claims.claimed(now, peer, height);
     }
 
     /// Whether a neighbour is known to have the block at a height.
     pub(super) fn peer_has(&self, peer: &NodeId, height: u64) -> bool {
-        self.heights.get(peer).is_some_and(|known| *known >= height)
+        self.claims.has(peer, height)
     }
 
     /// Whether something may be read for a neighbour, and if so, notes that it is.
@@ -188,10 +187,10 @@ impl Chain {
         now - self.reads.remove(at).1 <= PATIENCE
     }
 
-    pub(super) fn link_lost(&mut self, peer: &NodeId) {
+    pub(super) fn link_lost(&mut self, now: Time, peer: &NodeId) {
         self.reads.retain(|(other, _)| other != peer);
-        self.heights.remove(peer);
-        self.highest = self.heights.values().copied().max().unwrap_or_default();
+        self.claims.link_lost(now, peer);
+        self.owed.remove(peer);
         if self.syncing.is_some_and(|(asked, _)| asked == *peer) {
             self.syncing = None;
         }
@@ -201,7 +200,13 @@ impl Chain {
     }
 
     /// A block came in from a neighbour, or was made here.
-    pub(super) fn receive(&mut self, from: Option<NodeId>, block: &SignedBlock, genesis: &Genesis) -> Receipt {
+    pub(super) fn receive(
+        &mut self,
+        now: Time,
+        from: Option<NodeId>,
+        block: &SignedBlock,
+        genesis: &Genesis,
+    ) -> Receipt {
         let header = block.header();
         if header.network != genesis.network
             || genesis.producer_at(header.height) != Some(header.producer)
@@ -210,7 +215,7 @@ impl Chain {
             return Receipt::Invalid;
         }
         if let Some(peer) = from {
-            self.peer_height(peer, header.height);
+            self.claims.claimed(now, peer, header.height);
         }
         let next = self.head.0 + 1;
         if header.height < next || header.height > next + MAX_AHEAD || self.refused.contains(&block.id()) {
@@ -222,15 +227,19 @@ impl Chain {
             }
             return Receipt::Nothing;
         }
-        self.syncing = None;
         if self.checking.is_some() || self.pending.is_some() {
+            self.syncing = None;
             return Receipt::Nothing;
         }
         if header.parent != self.head.1 {
-            // Built on a block this node did not take: its producers signed two blocks for one height.
+            // Built on a block this node did not take: its producers signed two blocks for one height, or it is made up.
             self.refused.put(block.id(), ());
+            if let Some((peer, _)) = self.syncing.take_if(|(asked, _)| Some(*asked) == from) {
+                self.claims.broken(now, &peer);
+            }
             return Receipt::Nothing;
         }
+        self.syncing = None;
         self.checking = Some(block.id());
         Receipt::Verify
     }
@@ -240,10 +249,20 @@ impl Chain {
         self.checking.take_if(|checking| *checking == id);
     }
 
-    /// The signature of a block was good. Says whether it is to be passed on; it is then waiting to be applied.
-    pub(super) fn verified(&mut self, block: VerifiedBlock, find: impl Fn(&TxId) -> Option<VerifiedTx>) -> bool {
+    /// The signature of a block was good, which a neighbour sent, or this node made. Says whether it is to be passed on; it
+    /// is then waiting to be applied.
+    pub(super) fn verified(
+        &mut self,
+        now: Time,
+        from: Option<NodeId>,
+        block: VerifiedBlock,
+        find: impl Fn(&TxId) -> Option<VerifiedTx>,
+    ) -> bool {
         if self.checking.take() != Some(block.id()) || block.header().height != self.head.0 + 1 {
             return false;
+        }
+        if let Some(peer) = from {
+            self.claims.kept(now, &peer);
         }
         let mut pending = Pending { found: BTreeMap::new(), missing: BTreeSet::new(), asked: None, block };
         for id in pending.block.tx_ids() {
@@ -259,6 +278,16 @@ impl Chain {
     /// Whether a transaction is what the next block waits for.
     pub(super) fn wants(&self, id: &TxId) -> bool {
         self.pending.as_ref().is_some_and(|pending| pending.missing.contains(id))
+    }
+
+    /// A neighbour sent a transaction of a block. Says whether it was asked for some that it has not sent.
+    pub(super) fn was_owed(&mut self, peer: &NodeId) -> bool {
+        let Some(owed) = self.owed.get_mut(peer) else { return false };
+        *owed -= 1;
+        if *owed == 0 {
+            self.owed.remove(peer);
+        }
+        true
     }
 
     /// A transaction became known.
@@ -301,69 +330,61 @@ impl Chain {
     }
 
     /// Asks for what is missing: blocks up to what neighbours are known to have, transactions of the next block. Names
-    /// a neighbour that claimed to have more blocks and did not send them; its claim is forgotten.
+    /// a neighbour that claimed to have more blocks and did not send them.
     pub(super) fn request(&mut self, now: Time, peers: &Peers, out: &mut impl FnMut(Output)) -> Option<NodeId> {
         let next = self.head.0 + 1;
-        if self.pending.is_none() && self.syncing.is_none() && self.highest < next {
+        self.claims.timeout(now);
+        if self.pending.is_none() && self.syncing.is_none() && !self.claims.reach(next) {
             return None; // By far the most frequent case, after every input.
         }
-        let broken = self.syncing.filter(|(_, deadline)| *deadline <= now).map(|(peer, _)| peer);
-        if let Some(peer) = broken {
-            self.heights.insert(peer, self.head.0);
-            self.highest = self.heights.values().copied().max().unwrap_or_default();
+        let late = self.syncing.take_if(|(_, deadline)| *deadline <= now).map(|(peer, _)| peer);
+        if let Some(peer) = &late {
+            self.claims.broken(now, peer);
         }
-        if let Some(pending) = &mut self.pending
-            && !pending.missing.is_empty()
-            && pending.asked.is_none_or(|(_, deadline)| deadline <= now)
-        {
-            let next = other_than(pending.asked, &self.heights, next, peers);
-            pending.asked = next.map(|(peer, link)| (peer, deadline(now, link)));
-            let missing: Vec<TxId> = pending.missing.iter().copied().collect();
-            if let Some((peer, _)) = next {
-                let height = pending.block.header().height;
-                for ids in BoundedVec::chunks(&missing) {
-                    out(Output::Send { peer, message: Message::GetBlockTxs(GetBlockTxs { height, ids }) });
-                }
-            }
-        }
+        self.request_txs(now, peers, out);
         let busy = self.pending.is_some() || self.checking.is_some() || self.ahead.contains_key(&next);
+        let mut able = peers.ready().filter(|(peer, _)| self.claims.is_worth_asking(now, peer, next));
         if !busy
-            && self.syncing.is_none_or(|(_, deadline)| deadline <= now)
-            && let Some((peer, link)) = other_than(self.syncing, &self.heights, next, peers)
+            && self.syncing.is_none()
+            && let Some((peer, link)) = able.next()
         {
-            self.syncing = Some((peer, deadline(now, link)));
+            self.syncing = Some((*peer, deadline(now, link)));
             let request = GetBlocks { from: next, count: starling_wire::limits::MAX_BLOCKS_PER_REQUEST };
-            out(Output::Send { peer, message: Message::GetBlocks(request) });
-        } else if broken.is_some() {
-            self.syncing = None;
+            out(Output::Send { peer: *peer, message: Message::GetBlocks(request) });
         }
-        broken
+        late
+    }
+
+    /// Asks for transactions of the next block: another neighbour if the last one asked has not sent them in time.
+    fn request_txs(&mut self, now: Time, peers: &Peers, out: &mut impl FnMut(Output)) {
+        let Some(Pending { block, missing, asked, .. }) = &mut self.pending else { return };
+        if missing.is_empty() || asked.is_some_and(|(_, deadline)| deadline > now) {
+            return;
+        }
+        let (height, last) = (block.header().height, asked.map(|(peer, _)| peer));
+        let able = || peers.ready().filter(|(peer, _)| self.claims.has(peer, height));
+        // Going round in the order of ids: the first above the last asked, else the first.
+        let next = able().find(|(peer, _)| last.is_none_or(|last| **peer > last)).or_else(|| able().next());
+        *asked = next.map(|(peer, link)| (*peer, deadline(now, link)));
+        let Some((peer, _)) = next else { return };
+        let owed = self.owed.entry(*peer).or_default();
+        *owed = (*owed + missing.len()).min(2 * MAX_BLOCK_TXS);
+        let missing: Vec<TxId> = missing.iter().copied().collect();
+        for ids in BoundedVec::chunks(&missing) {
+            out(Output::Send { peer: *peer, message: Message::GetBlockTxs(GetBlockTxs { height, ids }) });
+        }
     }
 
     /// When [`Self::request`] next has work.
     pub(super) fn deadline(&self) -> Option<Time> {
         let pending = self.pending.as_ref().and_then(|pending| pending.asked);
-        [self.syncing, pending].into_iter().flatten().map(|(_, deadline)| deadline).min()
+        let asked = [self.syncing, pending].into_iter().flatten().map(|(_, deadline)| deadline);
+        asked.chain(self.claims.deadline()).min()
     }
 }
 
 fn deadline(now: Time, link: &Link) -> Time {
     now + link.expected_rtt() * 2 + PATIENCE
-}
-
-/// A neighbour that has the block at `height`, not the one asked last if there is another.
-fn other_than<'a>(
-    asked: Option<(NodeId, Time)>,
-    heights: &BTreeMap<NodeId, u64>,
-    height: u64,
-    peers: &'a Peers,
-) -> Option<(NodeId, &'a Link)> {
-    let last = asked.map(|(peer, _)| peer);
-    let able = || {
-        peers.ready().filter(|(peer, _)| heights.get(peer).is_some_and(|known| *known >= height)).map(|(p, l)| (*p, l))
-    };
-    // Going round in the order of ids: the first above the last asked, else the first.
-    able().find(|(peer, _)| last.is_none_or(|last| *peer > last)).or_else(|| able().next())
 }
 
 #[cfg(test)]
@@ -380,7 +401,7 @@ mod tests {
         let late = now + PATIENCE + Duration::from_millis(1);
         assert!(!chain.was_read_in_time(late, &one) && chain.was_read_in_time(late, &other));
         assert!(chain.may_read(late, one));
-        chain.link_lost(&one);
+        chain.link_lost(late, &one);
         assert!(!chain.was_read_in_time(late, &one), "it is not there any more");
         assert_eq!((0..9).filter(|_| chain.may_read(late, one)).count(), 4);
         assert!(chain.may_read(late + READ_LOST, one), "none was answered");

@@ -13,7 +13,7 @@ use super::{
 
 impl Engine {
     pub(in super::super) fn block(&mut self, now: Time, from: Option<NodeId>, block: SignedBlock) {
-        match (self.chain.receive(from, &block, &self.genesis), from) {
+        match (self.chain.receive(now, from, &block, &self.genesis), from) {
             (Receipt::Verify, from) => {
                 let source = from.map_or(Source::Own, Source::Peer);
                 self.verify(source, Unverified::Block(block));
@@ -24,14 +24,15 @@ impl Engine {
     }
 
     pub(in super::super) fn verified_block(&mut self, now: Time, source: Source, block: VerifiedBlock) {
-        if !self.chain.verified(block.clone(), |id| self.pool.get(id).cloned()) {
+        let from = if let Source::Peer(peer) = source { Some(peer) } else { None };
+        if !self.chain.verified(now, from, block.clone(), |id| self.pool.get(id).cloned()) {
             return;
         }
         let height = block.header().height;
         let lacking: Vec<NodeId> = self
             .peers
             .ready()
-            .filter(|(peer, _)| source != Source::Peer(**peer) && !self.chain.peer_has(peer, height))
+            .filter(|(peer, _)| from != Some(**peer) && !self.chain.peer_has(peer, height))
             .map(|(peer, _)| *peer)
             .collect();
         for peer in lacking {
@@ -52,8 +53,8 @@ impl Engine {
                     self.stats.blocks += 1;
                     self.stats.invalidated += removed.len().saturating_sub(txs.len()) as u64;
                     self.store_block(height);
-                    let invalidated: Vec<TxId> = removed.into_iter().filter(|id| !included.contains(id)).collect();
                     included.iter().for_each(|id| self.gossip.included(now, id.short()));
+                    let invalidated: Vec<TxId> = removed.into_iter().filter(|id| !included.contains(id)).collect();
                     // The next block may give its sender what it lacks.
                     invalidated.iter().for_each(|id| self.gossip.refused(now, id.short(), false));
                     self.store_removed(invalidated, Removal::Invalidated);
@@ -84,7 +85,7 @@ impl Engine {
         let Some(producer) = &self.producer else { return };
         self.next_production = Some(now + producer.interval);
         let height = self.chain.height() + 1;
-        if self.genesis.producer_at(height) != Some(producer.key.account()) || !self.chain.is_current() {
+        if self.genesis.producer_at(height) != Some(producer.key.account()) || !self.chain.is_current(now) {
             return;
         }
         let most = self.genesis.limits.max_block_txs as usize;
@@ -115,8 +116,13 @@ impl Engine {
             }
             return;
         }
-        let blocks = heights.map_while(|height| Some(Message::Block((*self.chain.block(height)?.block).clone())));
-        self.outputs.extend(blocks.map(|message| Output::Send { peer, message }));
+        let mut budget = MAX_ANSWER;
+        for block in heights.map_while(|height| self.chain.block(height)) {
+            let message = Message::Block((*block.block).clone());
+            let Some(left) = budget.checked_sub(message.frame_len()) else { break };
+            budget = left;
+            self.outputs.push_back(Output::Send { peer, message });
+        }
     }
 
     /// Transactions of a block are asked for.
@@ -148,11 +154,12 @@ impl Engine {
         self.outputs.extend(messages.map(|message| Output::Send { peer, message }));
     }
 
-    /// A transaction of a block came, if it was asked for.
+    /// A transaction of a block came. One that was asked for may have come from others meanwhile.
     pub(in super::super) fn block_tx(&mut self, now: Time, peer: NodeId, tx: SignedTx) {
+        let owed = self.chain.was_owed(&peer);
         if self.chain.wants(&tx.id()) {
             self.verify(Source::Fetched(peer), Unverified::Tx(tx));
-        } else {
+        } else if !owed {
             self.blame(now, peer, Blame::Waste);
         }
     }
