@@ -14,7 +14,10 @@ use libp2p::{
 use super::Alarm;
 
 /// A behaviour whose connections' handlers are polled only when they were woken.
-pub(in super::super) struct OnWake<B>(pub(in super::super) B);
+pub struct OnWake<B>(
+    /// The behaviour.
+    pub B,
+);
 
 impl<B: NetworkBehaviour> NetworkBehaviour for OnWake<B> {
     type ConnectionHandler = OnWakeHandler<THandler<B>>;
@@ -74,7 +77,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for OnWake<B> {
 }
 
 /// See [`OnWake`].
-pub(in super::super) struct OnWakeHandler<H> {
+pub struct OnWakeHandler<H> {
     alarm: Alarm,
     handler: H,
 }
