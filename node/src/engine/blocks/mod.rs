@@ -180,8 +180,8 @@ impl Chain {
         may
     }
 
-    /// Something was read. Says whether the neighbour still waits for it: one that has asked others meanwhile takes a late
-    /// answer for a waste.
+    /// Something was read. Says whether the neighbour still waits for it: one that has asked others meanwhile has no use for
+    /// a late answer.
     pub(super) fn was_read_in_time(&mut self, now: Time, peer: &NodeId) -> bool {
         let Some(at) = self.reads.iter().position(|(other, _)| other == peer) else { return false };
         now - self.reads.remove(at).1 <= PATIENCE
