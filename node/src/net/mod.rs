@@ -42,14 +42,13 @@ pub use self::{
     counters::{Counters, Flow, FrameCount},
     handle::{Admission, Command, NodeHandle, Query, Reply, Unavailable},
     identity::{NotEd25519, keypair, node_id, peer_id},
-    on_wake::{OnWake, OnWakeHandler},
     trace::{Clock, Delivery, Trace},
     transport::{BoxedTransport, MakeTransport, transport},
     verify::{Answer, Verifier},
 };
 use self::{
     driver::{Behaviour, Driver},
-    on_wake::Alarm,
+    on_wake::{Alarm, OnWake},
 };
 use crate::{
     engine::{Engine, EngineConfig, GossipConfig, OverlayConfig, ProducerConfig},

@@ -20,7 +20,7 @@ use libp2p::{
     identity::Keypair,
     swarm::{self, NetworkBehaviour},
 };
-use starling_node::net::{self, Base, BoxedTransport, Counters, NodeConfig, NodeHandle, OnWake, StartError};
+use starling_node::net::{self, Base, BoxedTransport, Counters, NodeConfig, NodeHandle, StartError};
 use tokio::task::JoinHandle;
 
 use self::{driver::Driver, node::Node, transform::Counting};
@@ -28,7 +28,7 @@ use self::{driver::Driver, node::Node, transform::Counting};
 /// All protocols of a baseline node.
 #[derive(NetworkBehaviour)]
 struct Behaviour {
-    base: OnWake<Base>,
+    base: Base,
     gossipsub: gossipsub::Behaviour<Counting>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) async fn start(
     )
     .map_err(|error| StartError::Transport(io::Error::other(error)))?;
     gossipsub.subscribe(&config::topic()).map_err(|error| StartError::Transport(io::Error::other(error)))?;
-    let behaviour = Behaviour { base: OnWake(Base::new(&keypair)), gossipsub };
+    let behaviour = Behaviour { base: Base::new(&keypair), gossipsub };
     let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(config::IDLE_TIMEOUT);
     let mut swarm = Swarm::new(transport, behaviour, keypair.public().to_peer_id(), swarm_config);
     for address in config.external {

@@ -14,10 +14,7 @@ use libp2p::{
 use super::Alarm;
 
 /// A behaviour whose connections' handlers are polled only when they were woken.
-pub struct OnWake<B>(
-    /// The behaviour.
-    pub B,
-);
+pub(in super::super) struct OnWake<B>(pub(in super::super) B);
 
 impl<B: NetworkBehaviour> NetworkBehaviour for OnWake<B> {
     type ConnectionHandler = OnWakeHandler<THandler<B>>;
@@ -77,7 +74,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for OnWake<B> {
 }
 
 /// See [`OnWake`].
-pub struct OnWakeHandler<H> {
+pub(in super::super) struct OnWakeHandler<H> {
     alarm: Alarm,
     handler: H,
 }

@@ -16,7 +16,7 @@ use std::{
 
 use futures::task::AtomicWaker;
 
-pub use self::behaviour::{OnWake, OnWakeHandler};
+pub(super) use self::behaviour::OnWake;
 
 /// The waker of one part of a task, which remembers whether it was woken.
 pub(super) struct Alarm {
