@@ -1,7 +1,8 @@
 //! The baseline that Starling's relay is measured against: a node that relays with libp2p's gossipsub.
 //!
 //! Everything but the relay is the Starling node's own: options, transport, limits on connections, signature checks,
-//! pool, RPC, trace and counters. What gossipsub needs to do its best is set in [`config`], with the reasons; nothing
+//! pool, RPC, trace and counters. Its swarm and connections are polled as libp2p does it, as those of anybody who uses
+//! gossipsub. What gossipsub needs to do its best is set in [`config`], with the reasons; nothing
 //! here may handicap it. It relays transactions only: it makes and follows no blocks, bans nobody and looks for no
 //! neighbours beyond the addresses it is given.
 
