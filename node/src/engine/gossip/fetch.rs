@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use starling_wire::{NodeId, ShortId};
+use starling_wire::{BoundedVec, Message, NodeId, ShortId};
 
-use super::super::{peers::Peers, time::Time};
+use super::super::{io::Output, peers::Peers, time::Time};
 
 /// Transactions asked for at one time, over all neighbours. Bounds memory; above it, announcements are passed over and
 /// a later one (or a push) brings the transaction.
@@ -205,6 +205,19 @@ impl Fetch {
             }
         }
         Some(request)
+    }
+}
+
+/// Asks those next in line, each with one message if it can be.
+pub(super) fn ask_next(failovers: &[Failover], out: &mut impl FnMut(Output)) {
+    let mut asked: BTreeMap<NodeId, Vec<ShortId>> = BTreeMap::new();
+    for (peer, id) in failovers.iter().filter_map(|failover| Some((failover.next?, failover.id))) {
+        asked.entry(peer).or_default().push(id);
+    }
+    for (peer, ids) in asked {
+        for ids in BoundedVec::chunks(&ids) {
+            out(Output::Send { peer, message: Message::IWant(ids) });
+        }
     }
 }
 

@@ -14,10 +14,7 @@ mod past;
 mod routes;
 mod seen;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use rand::{Rng, RngExt, seq::IteratorRandom};
 use starling_mempool::Mempool;
@@ -25,7 +22,7 @@ use starling_wire::{BoundedVec, Labels, Message, NodeId, ShortId, SignedTx, TxId
 
 pub(super) use self::{fetch::Failover, mail::Mail, seen::Receipt};
 use self::{
-    fetch::Fetch,
+    fetch::{Fetch, ask_next},
     outage::Outage,
     routes::{LOCAL, Path, Routes, WORTH, WORTH_IN_OUTAGE},
     seen::Seen,
@@ -494,16 +491,4 @@ fn onward(id: ShortId, path: Path, labels: &[u8; MAX_LINKS], own: Labels) -> Lab
 /// Keeps the earlier of two times.
 fn note(earliest: &mut Option<Time>, at: Time) {
     *earliest = Some(earliest.map_or(at, |known| known.min(at)));
-}
-
-fn ask_next(failovers: &[Failover], out: &mut impl FnMut(Output)) {
-    let mut asked: BTreeMap<NodeId, Vec<ShortId>> = BTreeMap::new();
-    for (peer, id) in failovers.iter().filter_map(|failover| Some((failover.next?, failover.id))) {
-        asked.entry(peer).or_default().push(id);
-    }
-    for (peer, ids) in asked {
-        for ids in BoundedVec::chunks(&ids) {
-            out(Output::Send { peer, message: Message::IWant(ids) });
-        }
-    }
 }
