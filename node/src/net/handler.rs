@@ -27,8 +27,8 @@ use crate::engine::PeerRecord;
 /// The stream protocol's name; its number is [`starling_wire::PROTOCOL_VERSION`].
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/starling/1");
 
-/// Bytes read at a time: most often all that came. The buffer is cleared for each time, and 8 KiB of that cost as much as
-/// reading a message.
+/// Bytes read at a time: most often all that came. The buffer is cleared each time: for 8 KiB that took half a percent of
+/// the CPU time of a node at 20 transactions a second.
 const READ_SIZE: usize = 1024;
 
 /// Messages handed over at a time. Bounds what a connection holds while the driver is busy; not reading on is what

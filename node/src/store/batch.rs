@@ -8,8 +8,8 @@ use starling_wire::{AccountId, NodeId, SignedBlock, VerifiedTx};
 use super::record::{StoredPeer, TxRecord};
 
 /// What is to be written in one commit. There are at most as many transactions in it as the pool holds, as many
-/// removals as the file holds transactions (and, after a failure, as came and went in a second), as many blocks as the chain keeps, as many accounts as there are, and
-/// [`super::MAX_PEERS`] peers.
+/// removals as the file holds transactions (and, after a failure, as came and went in a second), as many blocks as the chain
+/// keeps, as many accounts as there are, and [`super::MAX_PEERS`] peers.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// By number: transactions are numbered in the order in which they come, so that the file grows at its end.

@@ -2,9 +2,9 @@
 //!
 //! Everything but the relay is the Starling node's own: options, transport, limits on connections, signature checks,
 //! pool, RPC, trace and counters. Its swarm and connections are polled as libp2p does it, as those of anybody who uses
-//! gossipsub. What gossipsub needs to do its best is set in [`config`], with the reasons; nothing
-//! here may handicap it. It relays transactions only: it makes and follows no blocks, bans nobody and looks for no
-//! neighbours beyond the addresses it is given.
+//! gossipsub. What gossipsub needs to do its best is set in [`config`], with the reasons; nothing here may handicap it. It
+//! relays transactions only: it makes and follows no blocks, bans nobody and looks for no neighbours beyond the addresses
+//! it is given.
 
 mod config;
 mod driver;

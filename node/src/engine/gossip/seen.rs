@@ -16,7 +16,8 @@ use super::{
 /// what a transaction takes to cross a network.
 const CAPACITY: usize = 128 * 1024;
 
-/// For how long after its first copy all is remembered of a transaction, unless copies still come. Long enough for all that is learned and said of it; longer takes memory.
+/// For how long after its first copy all is remembered of a transaction, unless copies still come. Long enough for all that
+/// is learned and said of it; longer takes memory.
 const FRESH: Duration = Duration::from_secs(120);
 
 /// How long a transaction that was refused for a reason that may pass (a full pool, a nonce too high) is not looked at

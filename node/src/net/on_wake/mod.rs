@@ -3,6 +3,9 @@
 //! A task polls all that it consists of when any part is woken. On a connection that is every protocol for every packet,
 //! several times over: yamux wakes the task that it runs in for each frame that it hands to a stream or takes from one. Most
 //! of those polls find nothing to do, and where many nodes share a machine, what they look at is in no cache.
+//!
+//! yamux itself is polled always: with one waker for all that drives it, some of its wake-ups went missing and links fell
+//! silent.
 
 mod behaviour;
 
