@@ -192,3 +192,18 @@ fn digests_without_end_are_answered_with_a_bounded_number_of_bytes() {
         .collect();
     assert!(salts.len() < 256, "{} answers", salts.len());
 }
+
+#[test]
+fn whoever_asks_for_more_of_a_comparison_that_gave_way_to_those_of_others_is_not_to_blame() {
+    let mut cluster = strangers(&[(0..200).collect()], 16);
+    let peers: Vec<NodeId> = (0..9).map(|_| cluster.hostile()).collect();
+    let first = cluster.sent.len();
+    for peer in &peers {
+        cluster.say(*peer, differing_digest(1, 0));
+    }
+    for peer in &peers {
+        cluster.say(*peer, Message::GetSymbols(GetSymbols { salt: 1, from: 16, count: 16 }));
+        assert_eq!(cluster.score(*peer), 0.0);
+    }
+    assert_eq!(of_kinds(&cluster.sent[first..], &[Kind::Sketch]).len(), 9 + 8, "the oldest gave way");
+}

@@ -21,7 +21,7 @@ const MAX_FIRST: usize = 256;
 /// A difference by less than this is never answered with ids alone.
 const LEAST_OFFER: usize = 32;
 
-/// Comparisons in which this node answers, at one time; the oldest gives way. Each keeps 32 bytes for each id.
+/// Comparisons in which this node can give more symbols, at one time; the oldest gives way. Each keeps 32 bytes for each id.
 const MAX_ANSWERING: usize = 8;
 
 /// Bytes of an id.
@@ -48,12 +48,13 @@ pub(super) enum Answer {
 #[derive(Debug)]
 struct Answering {
     salt: u64,
-    encoder: Encoder,
+    /// `None` if it gave way. The neighbour cannot know and may ask for more.
+    encoder: Option<Encoder>,
     /// When it last sent symbols.
     last: Time,
 }
 
-/// All of them, one for each neighbour, no more than [`MAX_ANSWERING`].
+/// All of them, one for each neighbour.
 #[derive(Debug, Default)]
 pub(super) struct Answers(BTreeMap<NodeId, Answering>);
 
@@ -102,7 +103,7 @@ impl Answers {
             let mut encoder = Encoder::new(salt, pool.short_ids(slice.range()));
             let symbols = encoder.next_symbols(first);
             out(send(peer, sketch(salt, encoder.len(), 0, symbols)));
-            self.insert(peer, Answering { salt, encoder, last: now });
+            self.insert(peer, Answering { salt, encoder: Some(encoder), last: now });
         }
         Answer::Given
     }
@@ -117,28 +118,28 @@ impl Answers {
         out: &mut impl FnMut(Output),
     ) -> bool {
         let (from, count) = (request.from as usize, usize::from(request.count));
-        let Some(answering) = self.0.get_mut(&peer).filter(|answering| {
-            let made = answering.encoder.made();
-            answering.salt == request.salt && made == from && made + count <= MAX_SESSION
-        }) else {
+        let Some(answering) = self.0.get_mut(&peer).filter(|answering| answering.salt == request.salt) else {
             return false;
         };
-        let cost = answering.encoder.len() / LOOKS + count * Symbol::BYTES;
+        let Some(encoder) = &mut answering.encoder else { return true };
+        if encoder.made() != from || from + count > MAX_SESSION {
+            return false;
+        }
+        let cost = encoder.len() / LOOKS + count * Symbol::BYTES;
         if budget.take(now.since_start(), cost, SYMBOLS) {
             answering.last = now;
-            let symbols = answering.encoder.next_symbols(count);
-            out(send(peer, sketch(request.salt, answering.encoder.len(), from, symbols)));
+            let symbols = encoder.next_symbols(count);
+            out(send(peer, sketch(request.salt, encoder.len(), from, symbols)));
         }
         true
     }
 
     fn insert(&mut self, peer: NodeId, answering: Answering) {
-        if self.0.len() >= MAX_ANSWERING
-            && !self.0.contains_key(&peer)
-            && let Some((oldest, _)) = self.0.iter().min_by_key(|(_, answering)| answering.last)
+        let able = |(other, answering): &(&NodeId, &mut Answering)| **other != peer && answering.encoder.is_some();
+        if self.0.iter_mut().filter(able).count() >= MAX_ANSWERING
+            && let Some((_, oldest)) = self.0.iter_mut().filter(able).min_by_key(|(_, answering)| answering.last)
         {
-            let oldest = *oldest;
-            self.0.remove(&oldest);
+            oldest.encoder = None;
         }
         self.0.insert(peer, answering);
     }
