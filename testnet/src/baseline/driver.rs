@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use libp2p::{
     Multiaddr,
     gossipsub::Event as Gossip,
@@ -34,6 +34,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 /// dropped, and the trace is flushed.
 const TICK: Duration = Trace::FLUSH_EVERY;
 
+/// Further events of the swarm that are taken in before anything else, as a Starling node does.
+const MAX_EVENTS: usize = 64;
+
 pub(super) struct Driver {
     node: Node,
     clock: Clock,
@@ -64,7 +67,7 @@ impl Driver {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop_at.is_none() || self.node.swarm.connected_peers().next().is_some() {
             tokio::select! {
-                event = self.node.swarm.select_next_some() => self.swarm_event(event),
+                event = self.node.swarm.select_next_some() => self.swarm_events(event),
                 answers = self.verifier.next() => self.verified(answers),
                 command = self.commands.recv(), if stop_at.is_none() => match command {
                     Some(Command::Shutdown) | None => {
@@ -80,6 +83,15 @@ impl Driver {
             self.verified(answers);
         }
         self.trace.flush();
+    }
+
+    /// Takes in all that has happened, so that signatures are checked in batches as large as the node is busy.
+    fn swarm_events(&mut self, first: SwarmEvent<BehaviourEvent>) {
+        self.swarm_event(first);
+        for _ in 0..MAX_EVENTS {
+            let Some(event) = self.node.swarm.select_next_some().now_or_never() else { return };
+            self.swarm_event(event);
+        }
     }
 
     fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
