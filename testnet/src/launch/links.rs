@@ -14,7 +14,7 @@ use starling_node::{
 };
 use starling_wire::NodeId;
 
-use super::manifest::NodeEntry;
+use super::{manifest::NodeEntry, process};
 use crate::{map::Topology, progress};
 
 /// How long the overlay may take to settle.
@@ -75,10 +75,16 @@ pub(super) async fn settle(
             let counts: Vec<String> =
                 links.iter().map(|links| links.as_ref().map_or("-".into(), |l| l.len().to_string())).collect();
             let error = anyhow!(
-                "the nodes did not find together within {} s; links of each (- does not answer): {}. Their logs may \
-                 say why",
+                "the nodes did not find together within {} s; links of each (- does not answer): {}. {}",
                 SETTLE_TIMEOUT.as_secs(),
-                counts.join(" ")
+                counts.join(" "),
+                log_of(
+                    nodes
+                        .iter()
+                        .zip(&links)
+                        .min_by_key(|(_, links)| links.as_ref().map(Vec::len))
+                        .map(|(node, _)| node)
+                )
             );
             return Err(Failure::new(Kind::Timeout, error));
         }
@@ -106,11 +112,12 @@ pub(super) async fn make(
         }
         if Instant::now() >= deadline {
             let error = anyhow!(
-                "{} of {} planned links did not come up within {} s: {}. The logs of these nodes may say why",
+                "{} of {} planned links did not come up within {} s: {}. {}",
                 missing.len(),
                 topology.links().count(),
                 SETTLE_TIMEOUT.as_secs(),
-                name(nodes, &missing)
+                name(nodes, &missing),
+                log_of(missing.first().map(|(from, _)| &nodes[*from]))
             );
             return Err(Failure::new(Kind::Timeout, error));
         }
@@ -140,6 +147,11 @@ pub(super) fn name(nodes: &[NodeEntry], links: &[(usize, usize)]) -> String {
     let named = links.iter().take(MAX_NAMED).map(|(from, to)| format!("{} to {}", nodes[*from].name, nodes[*to].name));
     let more = if links.len() > MAX_NAMED { ", …" } else { "" };
     named.collect::<Vec<_>>().join(", ") + more
+}
+
+/// What the log of a node ends with, for a message: the testnet's directory is gone when it is read.
+fn log_of(node: Option<&NodeEntry>) -> String {
+    node.map(|node| format!("Of {}, {}", node.name, process::log_tail(&node.log))).unwrap_or_default()
 }
 
 /// Whether every node can be reached from the first over links.

@@ -143,7 +143,8 @@ impl Testnet {
         let child = process::spawn(&self.manifest.nodes[number], &args, self.detached)?;
         self.manifest.nodes[number].pid = child.id();
         self.children.push(child);
-        if number == 0 {
+        // While others wait for it, `down` is to find it.
+        if number == 0 || self.spec.one_by_one() {
             self.manifest.write(&self.root)?;
         }
         Ok(())
@@ -251,7 +252,10 @@ impl Testnet {
             if let Ok(Some(status)) = child.try_wait()
                 && known.insert(number)
             {
-                ended.push(format!("node-{number:02} has ended ({status})"));
+                let node = &self.manifest.nodes[number];
+                // One that was killed had no time to write why.
+                let why = status.code().map(|_| format!("; {}", process::log_tail(&node.log))).unwrap_or_default();
+                ended.push(format!("{} has ended ({status}){why}", node.name));
             }
         }
         ended
