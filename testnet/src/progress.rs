@@ -7,14 +7,20 @@ use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 /// How often the clock of a bar moves on by itself.
 const TICK: Duration = Duration::from_millis(200);
 
+/// See [`bar`].
+const BAR: &str = "{msg} [{bar:30}] {pos}/{len} {elapsed}";
+
+/// See [`spinner`].
+const SPINNER: &str = "{spinner} {msg} {elapsed}";
+
 /// A bar for a known number of steps.
 pub(crate) fn bar(steps: u64, what: &'static str) -> ProgressBar {
-    styled(ProgressBar::new(steps), what, "{msg} [{bar:30}] {pos}/{len} {elapsed}")
+    styled(ProgressBar::new(steps), what, BAR)
 }
 
 /// A sign of life for work of unknown length.
 pub(crate) fn spinner(what: &'static str) -> ProgressBar {
-    styled(ProgressBar::new_spinner(), what, "{spinner} {msg} {elapsed}")
+    styled(ProgressBar::new_spinner(), what, SPINNER)
 }
 
 fn styled(bar: ProgressBar, what: &'static str, template: &str) -> ProgressBar {
@@ -35,7 +41,7 @@ mod tests {
 
     #[test]
     fn templates_parse() {
-        for template in ["{msg} [{bar:30}] {pos}/{len} {elapsed}", "{spinner} {msg} {elapsed}"] {
+        for template in [BAR, SPINNER] {
             assert!(ProgressStyle::with_template(template).is_ok());
         }
     }

@@ -1,6 +1,7 @@
 //! `partition` and `heal`: cut a running testnet into two parts, and join them again.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -55,6 +56,10 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         [] => manifest.nodes[..manifest.nodes.len() / 2].iter().collect(),
         nodes => nodes.iter().map(|node| manifest.node(node)).collect::<Result<Vec<&NodeEntry>, _>>()?,
     };
+    let count = side.iter().map(|node| &node.name).collect::<BTreeSet<_>>().len();
+    if count == 0 || count == manifest.nodes.len() {
+        return Err(Failure::usage(format!("all {} nodes would be in one part: nothing is cut", manifest.nodes.len())));
+    }
     let file = partition_file(&manifest)?;
     Partition::new(side.iter().map(|node| node.peer_id.clone())).write(&file)?;
     let names: Vec<&str> = side.iter().map(|node| node.name.as_str()).collect();

@@ -10,6 +10,9 @@ const EARTH: &str = include_str!("../../regions/earth.toml");
 /// Longest delay between two regions that makes sense, in milliseconds.
 const MAX_DELAY_MS: f64 = 60_000.0;
 
+/// Greatest weight of a region. Shares are what counts, and their sum must be a number.
+const MAX_WEIGHT: f64 = 1e9;
+
 /// Delay that a node's access line adds at its end of every link, in microseconds, drawn for each node from this range.
 const ACCESS_US: std::ops::RangeInclusive<u32> = 1_000..=10_000;
 
@@ -69,8 +72,8 @@ impl Regions {
         if count == 0 {
             bail!("it has no [[regions]]");
         }
-        if let Some(region) = self.regions.iter().find(|region| !region.weight.is_finite() || region.weight < 0.0) {
-            bail!("the weight of region `{}` must be 0 or more", region.name);
+        if let Some(region) = self.regions.iter().find(|region| !(0.0..=MAX_WEIGHT).contains(&region.weight)) {
+            bail!("the weight of region `{}` must be from 0 to {MAX_WEIGHT}", region.name);
         }
         if self.regions.iter().map(|region| region.weight).sum::<f64>() <= 0.0 {
             bail!("no region has a weight above 0");
@@ -153,7 +156,15 @@ mod tests {
             Regions::from_toml(&text)
         };
         assert_eq!(file("1", "[[0.5]]").unwrap().delay_us(0, 0), 500);
-        for (weight, delays) in [("0", "[[1]]"), ("-1", "[[1]]"), ("1", "[[1, 2]]"), ("1", "[]"), ("1", "[[-1]]")] {
+        for (weight, delays) in [
+            ("0", "[[1]]"),
+            ("-1", "[[1]]"),
+            ("1e308", "[[1]]"),
+            ("nan", "[[1]]"),
+            ("1", "[[1, 2]]"),
+            ("1", "[]"),
+            ("1", "[[-1]]"),
+        ] {
             assert!(file(weight, delays).is_err(), "{weight} {delays}");
         }
     }
