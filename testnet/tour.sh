@@ -61,7 +61,7 @@ testnet status --dir "$dir" --name tour --json |
     jq -e '([.nodes[].account_digest] | unique | length) == 1 and all(.nodes[]; .alive)' >/dev/null
 
 say "a load of some seconds"
-testnet load --dir "$dir" --name tour --rate 20 --duration 5s
+testnet load --dir "$dir" --name tour --rate 20 --duration 5s --json | jq -e '.submitted == 100 and .rejected == 0'
 
 say "down"
 testnet down --dir "$dir" --name tour

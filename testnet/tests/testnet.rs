@@ -194,6 +194,7 @@ fn signed(account: usize, fee: u64) -> String {
 #[test]
 fn a_baseline_testnet_answers_what_it_can_and_says_what_it_cannot() {
     let dir = TempDir::new().unwrap();
+    let _down = Down(&dir);
     let output = run(dir.path(), &["up", "--relay", "gossipsub", "--nodes", "3", "--detach", "--json"]);
     assert_code(&output, 0);
     let manifest = json(&output);
@@ -325,6 +326,23 @@ fn a_kept_measurement_gives_its_page_again() {
     let output = run(dir.path(), &["report", "moved", "--output", "nowhere/x.html"]);
     assert_code(&output, 1);
     assert!(String::from_utf8_lossy(&output.stderr).contains("nowhere/x.html cannot be written"));
+    // What is kept is not overwritten.
+    let output = run(dir.path(), &["measure", "--keep", "moved"]);
+    assert_code(&output, 2);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("moved/measure is there already"));
+}
+
+#[test]
+fn figures_are_told_even_if_their_page_cannot_be_written() {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir(dir.path().join("page")).unwrap();
+    let args = ["measure", "--nodes", "2", "--rate", "20", "--duration", "1s", "--wan", "none", "--report", "page"];
+    let output = run(dir.path(), &[&args[..], &["--json"]].concat());
+    assert_code(&output, 1);
+    assert_eq!(json(&output)["delivery_ratio"], 1.0);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("page cannot be written"));
+    fs::remove_dir(dir.path().join("page")).unwrap();
+    assert_nothing_left(&dir);
 }
 
 /// Who has had links with whom, by the logs of a measurement.
@@ -440,6 +458,7 @@ fn wrong_command_lines_are_refused_before_anything_is_started() {
         &["measure", "--tx-size", "161"][..],
         &["measure", "--rate", "0"],
         &["measure", "--rate", "10000", "--duration", "20s"],
+        &["measure", "--rate", "10000", "--duration", "1h", "--block-interval", "1s"],
         &["measure", "--nodes", "0"],
         &["measure", "--threshold", "p98<5ms"],
         &["measure", "--threshold", "p99"],

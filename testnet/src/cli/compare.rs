@@ -59,7 +59,7 @@ pub(super) struct Options {
 /// Does it.
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let mut interrupt = Interrupt::listen()?;
-    let trial = options.trial.settled();
+    let trial = options.trial.settled()?;
     let (ours, theirs) = (trial.experiment(Relay::Starling, None)?, trial.experiment(Relay::Gossipsub, None)?);
     options.saturate.check(&ours, &options.threshold)?;
     let (mut rounds, mut incomplete) = (Vec::new(), Vec::new());
@@ -71,15 +71,27 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         if let Err(failure) = measured.is_complete() {
             incomplete.push(format!("round {round}, {relay}: {failure}"));
         }
-        Ok::<_, Failure>(measured.report)
+        measured.rest.map(|()| measured.report)
     };
-    for round in 1..=options.rounds {
-        // Neither is always the one that finds the machine as the other left it.
-        let [first, second] = if round % 2 == 1 { [&ours, &theirs] } else { [&theirs, &ours] };
-        rounds.push([measure(round, first).await?, measure(round, second).await?]);
+    let ended = async {
+        for round in 1..=options.rounds {
+            // Neither is always the one that finds the machine as the other left it.
+            let [first, second] = if round % 2 == 1 { [&ours, &theirs] } else { [&theirs, &ours] };
+            rounds.push([measure(round, first).await?, measure(round, second).await?]);
+        }
+        Ok::<_, Failure>(())
     }
+    .await;
+    if rounds.is_empty() {
+        return ended;
+    }
+    let done = rounds.len();
     let comparison = Comparison::new(rounds);
     output::result(options.json, &comparison, || comparison.table())?;
+    if ended.is_err() {
+        say(format_args!("only {done} of {} rounds were finished", options.rounds));
+    }
+    ended?;
     if !incomplete.is_empty() {
         return Err(Failure::new(Kind::Timeout, anyhow!("{}", incomplete.join("; "))));
     }

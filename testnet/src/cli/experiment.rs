@@ -53,16 +53,16 @@ pub(super) struct Trial {
 
 impl Trial {
     /// Leaves out the first three quarters of the load unless told otherwise, and never its last transaction.
-    pub(super) fn settled(mut self) -> Self {
-        let last = load::last_at(&self.traffic.spec(self.shape.seed));
+    pub(super) fn settled(mut self) -> Result<Self, Failure> {
+        let last = load::last_at(&self.traffic.spec(self.shape.seed)?);
         self.settle.get_or_insert(last.min(self.traffic.duration * 3 / 4));
-        self
+        Ok(self)
     }
 
     /// With a relay, and blocks if it is to have any. Fails if this cannot be measured: a load that ends before figures
     /// start, and, as every transaction stays in every pool without blocks, one that does not fit there.
     pub(super) fn experiment(&self, relay: Relay, block_interval: Option<Duration>) -> Result<Experiment, Failure> {
-        let load = self.traffic.spec(self.shape.seed);
+        let load = self.traffic.spec(self.shape.seed)?;
         let settle = self.settle.unwrap_or_default();
         if settle > load::last_at(&load) {
             return Err(Failure::usage(
@@ -131,6 +131,8 @@ pub(super) struct Measured {
     pub(super) late: Duration,
     /// What not every node has, if so.
     missing: Option<String>,
+    /// What else was asked for and could not be done, such as a page: no reason to lose the figures.
+    pub(super) rest: Result<(), Failure>,
 }
 
 impl Measured {
@@ -189,8 +191,11 @@ impl Experiment {
 
     async fn drive(&self, mut senders: Vec<Sender>, testnet: &mut Testnet) -> Result<Run, Failure> {
         // First, as it takes a moment: the nodes' figures are not to be those of a machine that is busy with this.
-        let warm_up = self.warm_up.map(|load| load::plan(&load, &mut senders)).transpose()?;
-        let plan = load::plan(&self.load, &mut senders)?;
+        let warm_up = match &self.warm_up {
+            Some(load) => Some(load::plan(load, &mut senders).await?),
+            None => None,
+        };
+        let plan = load::plan(&self.load, &mut senders).await?;
         let due: BTreeMap<TxId, Due> =
             plan.iter().map(|planned| (planned.id, Due { at: planned.at, node: planned.node })).collect();
         testnet.start().await?;
@@ -266,7 +271,7 @@ impl Experiment {
         });
         let report = Report::new(&load, outcome.rejected, (&before, &after), &spread, chain);
         let run = report::Run::new(testnet.topology(), manifest.wan.is_some(), &ids, (&before, &after));
-        self.write(testnet, run, &report, traces)?;
+        let rest = self.write(testnet, run, &report, traces);
         let due = due.into_iter().map(|(id, due)| (id.short(), due)).collect();
         let kept = Punctuality::new(traces, &due, outcome.start_unix_us);
         let missing = match settled {
@@ -280,7 +285,7 @@ impl Experiment {
             )),
             Settled::Yes => None,
         };
-        Ok(Measured { report, kept, late: outcome.latest, missing })
+        Ok(Measured { report, kept, late: outcome.latest, missing, rest })
     }
 
     /// Writes what is to be kept, and the page.

@@ -71,11 +71,11 @@ async fn drive(options: &Options, mut manifest: Manifest) -> Result<(), Failure>
         .iter()
         .map(|node| rpc::connect(&node.rpc, None).with_context(|| format!("{} cannot be reached", node.name)))
         .collect::<anyhow::Result<_>>()?;
-    let spec = options.traffic.spec(options.seed);
+    let spec = options.traffic.spec(options.seed)?;
     let count = load::accounts_for(spec.total()).min(manifest.accounts.count);
     let mut senders = load::senders(spec.seed, manifest.accounts.seed, count, clients.len());
     look_up_nonces(&mut senders, &clients).await?;
-    let plan = load::plan(&spec, &mut senders)?;
+    let plan = load::plan(&spec, &mut senders).await?;
     let submitted = plan.len() as u64;
     let outcome = load::run(plan, &clients).await;
     tell_if_late(outcome.latest);
@@ -84,7 +84,11 @@ async fn drive(options: &Options, mut manifest: Manifest) -> Result<(), Failure>
     output::result(options.json, &document, || {
         let why = if rejected == 0 { String::new() } else { format!(" ({})", outcome.reasons()) };
         format!("{submitted} transactions submitted, {rejected} rejected{why}")
-    })
+    })?;
+    match rejected {
+        rejected if rejected < submitted => Ok(()),
+        _ => Err(anyhow!("no transaction was accepted: {}", outcome.reasons()).into()),
+    }
 }
 
 /// Starts each sender where its account stands on the node it uses.

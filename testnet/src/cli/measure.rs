@@ -36,8 +36,8 @@ Nodes have the places, delays and links that `sim` gives those of the same --nod
 stretch is the time a transaction takes to a node by the delay of the shortest path there through the overlay, of \
 nodes 10 ms apart or more; the machine's own time is in it, too.
 
-Figures that --threshold bounds: p50 p90 p95 p99 max (latency: from the node a transaction enters at to another node; \
-us, ms or s), coverage (time until all nodes have a transaction, met by 95 % of the transactions), delivery (ratio or \
+Figures that --threshold bounds: p50 p90 p95 p99 max (latency: from the node a transaction enters at to another node, \
+unless it came there with a block first; us, ms or s), coverage (time until all nodes have a transaction, met by 95 % of the transactions), delivery (ratio or \
 %), copies (full copies of a transaction that a node receives), wire_bytes (bytes received per byte of transactions), \
 cpu (per node and transaction; us or ms), rss (of the largest node; MiB or GiB) and, with --saturate, saturation (the \
 highest rate held, in transactions per second).")]
@@ -77,15 +77,24 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     {
         return Err(Failure::usage(format!("--report {}: there is no such directory", file.display())));
     }
+    let kept = options.keep.map(|dir| dir.join(NAME));
+    if let Some(kept) = kept.as_ref().filter(|kept| kept.exists()) {
+        return Err(Failure::usage(format!(
+            "--keep: {} is there already, mostly from an earlier run. Remove it, or choose another directory",
+            kept.display()
+        )));
+    }
     options.saturate.check(&experiment, &options.threshold)?;
-    let measured = options.saturate.measure(&experiment, &mut interrupt).await?;
+    let measured = options.saturate.measure(&experiment, &mut interrupt).await;
+    if let Some(kept) = kept.filter(|kept| kept.is_dir()) {
+        say(format_args!("logs and traces are in {}", kept.display()));
+    }
+    let measured = measured?;
     tell_if_late(measured.late);
     let report = &measured.report;
     output::result(options.json, report, || report.table())?;
-    if let Some(dir) = &options.keep {
-        say(format_args!("logs and traces are in {}", dir.join(NAME).display()));
-    }
     measured.is_complete()?;
+    measured.rest?;
     Threshold::all_met(&options.threshold, |figure| figure.of(report))
         .map_err(|missed| Failure::new(Kind::Threshold, anyhow!("{missed}")))
 }

@@ -18,6 +18,10 @@ const MAX_NODES: u64 = 1000;
 /// Most transactions per second.
 pub(super) const MAX_RATE: f64 = 100_000.0;
 
+/// Most transactions of a load, and most bytes in all. Each takes some 600 bytes or more while they are sent.
+const MAX_TOTAL: usize = 1_000_000;
+const MAX_TOTAL_BYTES: usize = 1 << 30;
+
 /// Which testnet.
 #[derive(Debug, Args)]
 pub(super) struct Which {
@@ -103,9 +107,18 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    /// As a load with a seed.
-    pub(super) fn spec(&self, seed: u64) -> LoadSpec {
-        LoadSpec { seed, rate: self.rate, duration: self.duration, tx_size: self.tx_size }
+    /// As a load with a seed. Fails if it is more than is signed beforehand.
+    pub(super) fn spec(&self, seed: u64) -> Result<LoadSpec, Failure> {
+        let load = LoadSpec { seed, rate: self.rate, duration: self.duration, tx_size: self.tx_size };
+        let (total, bytes) = (load.total(), load.total().saturating_mul(self.tx_size));
+        if total > MAX_TOTAL || bytes > MAX_TOTAL_BYTES {
+            return Err(Failure::usage(format!(
+                "{total} transactions of {} bytes are more than one load has ({MAX_TOTAL} transactions, {MAX_TOTAL_BYTES} \
+                 bytes), as all are signed beforehand. Choose a lower --rate or a shorter --duration",
+                self.tx_size
+            )));
+        }
+        Ok(load)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use starling_node::cli::Failure;
+use starling_node::cli::{Failure, Kind};
 
 use super::{
     experiment::{Experiment, Measured, pool_room},
@@ -68,7 +68,8 @@ impl Saturate {
         (pool_room(tx_size) as f64 / with_warm_up.as_secs_f64()).floor().clamp(1.0, MAX_RATE)
     }
 
-    /// Does an experiment and, if it is asked for, adds the highest rate held on the same testnet to the figures.
+    /// Does an experiment and, if it is asked for, adds the highest rate held on the same testnet to the figures. If that
+    /// fails there are still those of the experiment.
     pub(super) async fn measure(
         &self,
         experiment: &Experiment,
@@ -76,7 +77,10 @@ impl Saturate {
     ) -> Result<Measured, Failure> {
         let mut measured = experiment.run(interrupt).await?;
         if self.saturate {
-            measured.report.saturation = Some(self.search(experiment, interrupt).await?);
+            match self.search(experiment, interrupt).await {
+                Ok(saturation) => measured.report.saturation = Some(saturation),
+                Err(failure) => measured.rest = measured.rest.and(Err(failure)),
+            }
         }
         Ok(measured)
     }
@@ -84,12 +88,21 @@ impl Saturate {
     async fn search(&self, experiment: &Experiment, interrupt: &mut Interrupt) -> Result<Saturation, Failure> {
         let limit = signature_limit(experiment)?;
         let most = self.max_rate.unwrap_or_else(|| self.room(experiment.load.tx_size));
-        let (mut search, mut steps) = (Search::new(limit.tps * FIRST, most), Vec::new());
+        let (mut search, mut steps, mut failed) = (Search::new(limit.tps * FIRST, most), Vec::new(), false);
         while let Some(rate) = search.next() {
             let load = LoadSpec { rate, duration: self.step, ..experiment.load };
             // Nodes that know nothing of each other do more for each transaction than they would go on doing.
             let warm_up = LoadSpec { rate: rate / 2.0, ..load };
-            let tried = experiment.with_loads(warm_up, load, PATIENCE).run(interrupt).await?;
+            let tried = match experiment.with_loads(warm_up, load, PATIENCE).run(interrupt).await {
+                // Nodes are driven to where they may be too busy to answer whoever measures them.
+                Err(failure) if !failed && failure.kind() != Kind::Interrupted => {
+                    failed = true;
+                    say(format_args!("{}: {rate} tx/s: {failure}; once more", experiment.testnet.relay.name()));
+                    continue;
+                }
+                tried => tried?,
+            };
+            failed = false;
             let step = Step::new(rate, tried.kept, tried.late);
             say(format_args!("{}: {step}", experiment.testnet.relay.name()));
             search.note(rate, step.held);

@@ -7,7 +7,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use starling_wire::{SecretKey, SignedTx, Transaction, TxId, limits};
 
-use crate::launch::account_key;
+use crate::{launch::account_key, progress};
 
 /// Shortest transaction, in bytes.
 pub(crate) const MIN_TX_SIZE: usize = limits::TX_OVERHEAD;
@@ -18,6 +18,9 @@ const PER_SENDER: usize = 8;
 
 /// Fewest and most senders.
 const SENDERS: (usize, usize) = (16, 100_000);
+
+/// Signatures made before other tasks have a turn: some milliseconds.
+const AT_A_TIME: usize = 128;
 
 /// Fee per byte of a transaction, drawn from this range.
 const FEE_PER_BYTE: std::ops::RangeInclusive<u64> = 1..=8;
@@ -98,15 +101,20 @@ pub(crate) struct Planned {
 /// All of them, in the order of their times.
 pub(crate) type Plan = Vec<Planned>;
 
-/// Plans a load: the senders take turns, each with consecutive nonces from where it stands.
-pub(crate) fn plan(spec: &LoadSpec, senders: &mut [Sender]) -> anyhow::Result<Plan> {
-    signed(spec, senders)?
-        .enumerate()
-        .map(|(number, tx)| {
-            let (node, tx) = tx?;
-            Ok(Planned { at: sent_at(spec, number), node, id: tx.id(), raw: hex(tx.bytes()) })
-        })
-        .collect()
+/// Plans a load: the senders take turns, each with consecutive nonces from where it stands. Other tasks run meanwhile.
+pub(crate) async fn plan(spec: &LoadSpec, senders: &mut [Sender]) -> anyhow::Result<Plan> {
+    let bar = progress::bar(spec.total() as u64, "signing transactions");
+    let mut plan = Vec::with_capacity(spec.total());
+    for (number, tx) in signed(spec, senders)?.enumerate() {
+        let (node, tx) = tx?;
+        plan.push(Planned { at: sent_at(spec, number), node, id: tx.id(), raw: hex(tx.bytes()) });
+        if number % AT_A_TIME == 0 {
+            bar.set_position(number as u64);
+            tokio::task::yield_now().await;
+        }
+    }
+    bar.finish_and_clear();
+    Ok(plan)
 }
 
 /// The transactions of a load, one after the other, each with the node it enters at.
@@ -156,7 +164,11 @@ mod tests {
 
     fn planned(spec: LoadSpec) -> Plan {
         let mut senders = senders(spec.seed, 7, accounts_for(spec.total()), 5);
-        plan(&spec, &mut senders).unwrap()
+        made(plan(&spec, &mut senders)).unwrap()
+    }
+
+    fn made<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
     }
 
     fn decoded(planned: &Planned) -> SignedTx {
@@ -201,7 +213,7 @@ mod tests {
         assert_eq!(plan.len(), 1, "one at least");
         assert!(decoded(&plan[0]).transaction().payload.is_empty());
         let mut senders = senders(1, 7, 1, 1);
-        assert!(super::plan(&LoadSpec { tx_size: MIN_TX_SIZE - 1, ..SPEC }, &mut senders).is_err());
+        assert!(made(super::plan(&LoadSpec { tx_size: MIN_TX_SIZE - 1, ..SPEC }, &mut senders)).is_err());
     }
 
     #[test]

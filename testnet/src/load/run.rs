@@ -135,7 +135,8 @@ fn reason(error: &ClientError) -> String {
             .map_or_else(|| "rejected".into(), |data| data.reason),
         ClientError::Call(call) => call.message().to_owned(),
         ClientError::RequestTimeout => "no-answer-in-time".into(),
-        _ => "cannot-connect".into(),
+        ClientError::Transport(_) => "cannot-connect".into(),
+        other => other.to_string(),
     }
 }
 

@@ -37,7 +37,8 @@ pub(crate) struct Comparison {
     rounds: usize,
     /// The measurements in the order they were made; two for each round.
     runs: Vec<Report>,
-    /// Starling's figure divided by gossipsub's of the same round; `null` if a round lacks one of them.
+    /// Starling's figure divided by gossipsub's of the same round; `null` if a round lacks one of them, or if they are not
+    /// of the same kind.
     ratios: BTreeMap<&'static str, Option<Ratio>>,
 }
 
@@ -87,7 +88,9 @@ impl Comparison {
             }
             let of_round =
                 |(ours, theirs): (Option<f64>, Option<f64>)| Some(ours? / theirs.filter(|value| *value > 0.0)?);
+            let alike = figure != Figure::WireBytes || comparison.counts_bytes_alike();
             let ratios: Option<Vec<f64>> = ours.into_iter().zip(theirs).map(of_round).collect();
+            let ratios = ratios.filter(|_| alike);
             comparison.ratios.insert(name, ratios.and_then(Ratio::new));
         }
         comparison
@@ -97,6 +100,11 @@ impl Comparison {
     pub(crate) fn ratio(&self, figure: Figure) -> Option<f64> {
         let (name, ..) = COMPARED.iter().find(|(_, compared, ..)| *compared == figure)?;
         Some(self.ratios.get(name).copied()??.median)
+    }
+
+    /// Whether bytes were counted at the same place for both.
+    fn counts_bytes_alike(&self) -> bool {
+        self.runs.windows(2).all(|runs| runs[0].wire_bytes_counted == runs[1].wire_bytes_counted)
     }
 
     /// A figure of a relay in each round.
@@ -129,9 +137,23 @@ impl Comparison {
             let least = self.values(relay, Figure::Delivery).into_iter().flatten().fold(1.0, f64::min);
             format!("{:.4} %", least * 100.0)
         });
-        let [ours, theirs] = delivered;
-        table.add_row(["delivered, least of a round".to_owned(), ours, theirs, String::new(), String::new()]);
-        format!("{}\n{}", table.trim_fmt(), self.verdicts())
+        let rejected = [Relay::Starling, Relay::Gossipsub].map(|relay| {
+            let of_relay = self.runs.iter().filter(|run| run.relay == relay.name());
+            of_relay.map(|run| run.rejected).max().unwrap_or_default().to_string()
+        });
+        for (title, [ours, theirs]) in
+            [("delivered, least of a round", delivered), ("rejected, most of a round", rejected)]
+        {
+            table.add_row([title.to_owned(), ours, theirs, String::new(), String::new()]);
+        }
+        let mut told = format!("{}\n{}", table.trim_fmt(), self.verdicts());
+        if !self.counts_bytes_alike() {
+            told.push_str(
+                "\nBytes over QUIC have no ratio: of Starling all frames are counted, of gossipsub only transactions in \
+                 them. Over TCP both are counted on the socket.",
+            );
+        }
+        told
     }
 
     /// Who is better at what, in a line for each relay and one for what cannot be told.
@@ -221,6 +243,15 @@ mod tests {
                 .replace("starling is", "gossipsub is better in every round at: cpu (2.00)\nstarling is")
         );
         assert!(comparison.table().contains("0.250 to 0.800") && !comparison.table().contains("One round"));
+    }
+
+    #[test]
+    fn bytes_that_were_counted_at_different_places_have_no_ratio() {
+        let rounds = vec![[report(Transport::Quic), report_of(Relay::Gossipsub, Transport::Quic)]];
+        let comparison = Comparison::new(rounds);
+        assert_eq!((comparison.ratio(Figure::WireBytes), comparison.ratio(Figure::Copies)), (None, Some(1.0)));
+        let told = comparison.table();
+        assert!(told.contains("wire_bytes (no ratio)") && told.contains("Bytes over QUIC have no ratio"), "{told}");
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub(crate) struct Report {
     /// From when on figures count, in seconds from the start of the load.
     settle_s: f64,
     submitted: u64,
-    rejected: u64,
+    pub(super) rejected: u64,
     /// Transactions the figures are about.
     counted: u64,
     rejected_by_reason: BTreeMap<String, u64>,
@@ -82,7 +82,7 @@ pub(crate) struct Report {
     pub(crate) wire_bytes_per_payload_byte: f64,
     /// Where those bytes were counted: on the `socket`, encryption and multiplexing included, as `frames` before, or
     /// only the bytes of `transactions` in those.
-    wire_bytes_counted: &'static str,
+    pub(super) wire_bytes_counted: &'static str,
     /// Times that a node had too much to do to check what came or to send what was to go.
     dropped: u64,
     /// CPU time a node used for each transaction, in microseconds.
@@ -269,6 +269,9 @@ impl Report {
             let agreed = if chain.agreed { "all nodes agree" } else { "NODES DO NOT AGREE" };
             row("chain", format!("height {}, {} transactions included, {agreed}", chain.height, chain.included));
             row("account digest", chain.account_digest.clone());
+            let share = 100.0 * chain.first_seen_in_block as f64 / (self.nodes as u64 * self.counted).max(1) as f64;
+            let came = format!("{} ({share:.3} %), with no latency and in no coverage", chain.first_seen_in_block);
+            row("came with a block first", came);
         }
         if let Some(saturation) = &self.saturation {
             row("highest rate held", saturation.to_string());

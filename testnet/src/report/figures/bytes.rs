@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::Maybe;
-use crate::report::{chart::lying_bars, data::Data, html::Figure};
+use crate::{
+    launch::Relay,
+    report::{chart::lying_bars, data::Data, html::Figure},
+};
 
 /// Most kinds that have a bar.
 const MAX_KINDS: usize = 24;
@@ -22,7 +25,9 @@ pub(super) fn by_kind(data: &Data<'_>) -> Maybe {
     let mut bars: Vec<(&str, u64)> = kinds.into_iter().take(MAX_KINDS).collect();
     bars.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
     if around > 0 {
-        bars.push(("encryption, muxing", around));
+        // What gossipsub says beside transactions it does not count by kind.
+        let what = if data.document.relay == Relay::Gossipsub.name() { "all else" } else { "encryption, muxing" };
+        bars.push((what, around));
     }
     let whole = frames.saturating_add(around);
     if whole == 0 {
