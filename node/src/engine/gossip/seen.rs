@@ -12,13 +12,13 @@ use super::{
     routes::{LOCAL, LOST, Path},
 };
 
-/// Most transactions of which all is remembered, about 140 bytes each. At 1,000 per second this is two minutes, many times
+/// Most transactions of which all is remembered, about 140 bytes each. At 2,000 per second this is a minute, many times
 /// what a transaction takes to cross a network.
 const CAPACITY: usize = 128 * 1024;
 
 /// For how long after its first copy all is remembered of a transaction, unless copies still come. Long enough for all that
 /// is learned and said of it; longer takes memory.
-const FRESH: Duration = Duration::from_secs(120);
+const FRESH: Duration = Duration::from_secs(60);
 
 /// How long a transaction that was refused for a reason that may pass (a full pool, a nonce too high) is not looked at
 /// again. Shorter repeats useless checks, longer delays a second chance.
