@@ -18,10 +18,7 @@ use libp2p::{
     dns, identity, noise, quic, tcp, yamux,
 };
 
-use super::{
-    counters::{Counters, Flow},
-    on_wake::OnWakeMuxer,
-};
+use super::counters::{Counters, Flow};
 
 /// What a node is given to listen and dial with.
 pub type BoxedTransport = Boxed<(PeerId, StreamMuxerBox)>;
@@ -41,7 +38,7 @@ pub fn transport(keypair: &identity::Keypair, counters: &Arc<Counters>) -> io::R
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(keypair).map_err(io::Error::other)?)
         .multiplex(yamux::Config::default())
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(OnWakeMuxer::new(muxer))));
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let quic = quic::tokio::Transport::new(quic::Config::new(keypair))
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     let either = OrTransport::new(quic, tcp).map(|either, _| match either {
@@ -119,11 +116,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, pin::pin, time::Duration};
+    use std::future::poll_fn;
 
-    use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, future::select};
-    use libp2p::core::{Endpoint, StreamMuxer, multiaddr::Protocol, muxing::SubstreamBox};
-    use tokio::time::timeout;
+    use libp2p::core::{Endpoint, multiaddr::Protocol};
 
     use super::*;
 
@@ -153,52 +148,5 @@ mod tests {
         let TransportEvent::Incoming { send_back_addr, .. } = event else { panic!("{event:?}") };
         assert!(dialled.is_ok());
         assert_ne!(port(&send_back_addr), port(&here_at));
-    }
-
-    /// One turn of a connection's task, as the swarm does it: the streams that the other end has opened.
-    fn turn(muxer: &mut StreamMuxerBox, cx: &mut Context<'_>) -> Vec<SubstreamBox> {
-        assert!(Pin::new(&mut *muxer).poll(cx).is_pending());
-        let mut streams = Vec::new();
-        while let Poll::Ready(stream) = Pin::new(&mut *muxer).poll_inbound(cx) {
-            streams.push(stream.unwrap());
-        }
-        streams
-    }
-
-    #[tokio::test]
-    async fn what_is_written_to_a_stream_comes_out_whatever_other_streams_there_are() {
-        let counters = Arc::default();
-        let make = || transport(&identity::Keypair::generate_ed25519(), &counters).unwrap();
-        let (mut here, mut there) = (make(), make());
-        there.listen_on(ListenerId::next(), "/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
-        let TransportEvent::NewAddress { listen_addr, .. } = there.next().await.unwrap() else { panic!("no address") };
-        let dial = here.dial(listen_addr, DialOpts { role: Endpoint::Dialer, port_use: PortUse::Reuse }).unwrap();
-        let accept = async {
-            let TransportEvent::Incoming { upgrade, .. } = there.next().await.unwrap() else { panic!("nobody") };
-            upgrade.await.unwrap().1
-        };
-        let mut dialled = None;
-        let dial = async {
-            let muxer = dialled.insert(dial.await.unwrap().1);
-            // The last words of the handshake go out with the first of the connection.
-            poll_fn(|cx| turn(muxer, cx).pop().map_or(Poll::Pending, Poll::Ready)).await
-        };
-        let Either::Left((mut there, _)) = select(pin!(accept), pin!(dial)).await else { panic!("a stream") };
-        let mut here = dialled.unwrap();
-        let mut open = Vec::new();
-        for byte in 0..8 {
-            let mut stream = poll_fn(|cx| Pin::new(&mut here).poll_outbound(cx)).await.unwrap();
-            let written = stream.write(&[byte]).now_or_never().unwrap();
-            assert_eq!(written.unwrap(), 1);
-            let arrival = poll_fn(|cx| {
-                assert!(turn(&mut here, cx).is_empty());
-                turn(&mut there, cx).pop().map_or(Poll::Pending, Poll::Ready)
-            });
-            let mut arrived = timeout(Duration::from_secs(10), arrival).await.unwrap();
-            let mut read = [u8::MAX];
-            assert_eq!(arrived.read(&mut read).now_or_never().unwrap().unwrap(), 1);
-            assert_eq!(read, [byte]);
-            open.push((stream, arrived));
-        }
     }
 }

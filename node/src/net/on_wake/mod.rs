@@ -3,9 +3,11 @@
 //! A task polls all that it consists of when any part is woken. On a connection that is every protocol for every packet,
 //! several times over: yamux wakes the task that it runs in for each frame that it hands to a stream or takes from one. Most
 //! of those polls find nothing to do, and where many nodes share a machine, what they look at is in no cache.
+//!
+//! yamux itself is polled always: to have it polled only when it was woken saved nothing that could be measured. (Whoever
+//! does that must poll it once more after a stream was opened, as it wakes nobody to listen to that.)
 
 mod behaviour;
-mod muxer;
 
 use std::{
     sync::{
@@ -17,7 +19,7 @@ use std::{
 
 use futures::task::AtomicWaker;
 
-pub(super) use self::{behaviour::OnWake, muxer::OnWakeMuxer};
+pub(super) use self::behaviour::OnWake;
 
 /// The waker of one part of a task, which remembers whether it was woken.
 pub(super) struct Alarm {
@@ -51,11 +53,6 @@ impl Alarm {
     /// Has the part polled next time, after something was done to it that it does not wake anybody for.
     pub(super) fn set(&self) {
         self.state.is_set.store(true, Ordering::Release);
-    }
-
-    /// Whether the part will be polled next time.
-    pub(super) fn is_set(&self) -> bool {
-        self.state.is_set.load(Ordering::Acquire)
     }
 
     /// Polls the part if it was woken since it was last pending.
