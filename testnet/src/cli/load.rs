@@ -85,10 +85,10 @@ async fn drive(options: &Options, mut manifest: Manifest) -> Result<(), Failure>
         let why = if rejected == 0 { String::new() } else { format!(" ({})", outcome.reasons()) };
         format!("{submitted} transactions submitted, {rejected} rejected{why}")
     })?;
-    match rejected {
-        rejected if rejected < submitted => Ok(()),
-        _ => Err(anyhow!("no transaction was accepted: {}", outcome.reasons()).into()),
+    if rejected >= submitted {
+        return Err(anyhow!("no transaction was accepted: {}", outcome.reasons()).into());
     }
+    Ok(())
 }
 
 /// Starts each sender where its account stands on the node it uses.

@@ -37,10 +37,10 @@ stretch is the time a transaction takes to a node by the delay of the shortest p
 nodes 10 ms apart or more; the machine's own time is in it, too.
 
 Figures that --threshold bounds: p50 p90 p95 p99 max (latency: from the node a transaction enters at to another node, \
-unless it came there with a block first; us, ms or s), coverage (time until all nodes have a transaction, met by 95 % of the transactions), delivery (ratio or \
-%), copies (full copies of a transaction that a node receives), wire_bytes (bytes received per byte of transactions), \
-cpu (per node and transaction; us or ms), rss (of the largest node; MiB or GiB) and, with --saturate, saturation (the \
-highest rate held, in transactions per second).")]
+unless it came there with a block first; us, ms or s), coverage (time until all nodes have a transaction, met by 95 % \
+of the transactions), delivery (ratio or %), copies (full copies of a transaction that a node receives), wire_bytes \
+(bytes received per byte of transactions), cpu (per node and transaction; us or ms), rss (of the largest node; MiB or \
+GiB) and, with --saturate, saturation (the highest rate held, in transactions per second).")]
 pub(super) struct Options {
     #[command(flatten)]
     trial: Trial,

@@ -74,17 +74,12 @@ pub(super) async fn settle(
         if Instant::now() >= deadline {
             let counts: Vec<String> =
                 links.iter().map(|links| links.as_ref().map_or("-".into(), |l| l.len().to_string())).collect();
+            let loneliest = nodes.iter().zip(&links).min_by_key(|(_, links)| links.as_ref().map(Vec::len));
             let error = anyhow!(
                 "the nodes did not find together within {} s; links of each (- does not answer): {}. {}",
                 SETTLE_TIMEOUT.as_secs(),
                 counts.join(" "),
-                log_of(
-                    nodes
-                        .iter()
-                        .zip(&links)
-                        .min_by_key(|(_, links)| links.as_ref().map(Vec::len))
-                        .map(|(node, _)| node)
-                )
+                log_of(loneliest.map(|(node, _)| node))
             );
             return Err(Failure::new(Kind::Timeout, error));
         }
