@@ -36,6 +36,12 @@ impl Batch {
         self.txs.insert(number, record);
     }
 
+    /// In place of one that may be in the file: were it only added, its removal would not be written.
+    pub(super) fn replace(&mut self, number: u64, record: TxRecord) {
+        self.gone.insert(number);
+        self.add(number, record);
+    }
+
     /// One that never reached the file needs no removal, but whether it did is known to this batch only if it began
     /// in it.
     pub(super) fn remove(&mut self, number: u64) {
@@ -98,6 +104,18 @@ mod tests {
         batch.remove(1);
         batch.remove(0);
         assert_eq!((batch.txs.len(), batch.gone.iter().copied().collect::<Vec<_>>()), (0, vec![0]));
+    }
+
+    #[test]
+    fn what_is_in_the_file_is_removed_from_it_whatever_came_in_between() {
+        let mut batch = Batch::default();
+        batch.replace(1, record(1));
+        batch.remove(1);
+        assert_eq!((batch.txs.len(), batch.gone.contains(&1)), (0, true));
+        batch.replace(1, record(1));
+        let mut failed = Batch::default();
+        failed.merge(batch);
+        assert_eq!((failed.txs.len(), failed.gone.contains(&1)), (1, true), "removed first, then added");
     }
 
     #[test]

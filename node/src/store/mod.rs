@@ -143,10 +143,13 @@ impl Store {
                 let fresh = self.next_number;
                 let (number, known_as) = self.journal.entry(tx.id()).or_insert((fresh, origin));
                 *known_as = origin;
-                let number = *number;
-                self.next_number += u64::from(number == fresh);
+                let (number, is_fresh) = (*number, *number == fresh);
+                self.next_number += u64::from(is_fresh);
                 let record = TxRecord { origin, since_ms: unix_ms(), tx: (*tx).clone() };
-                self.inbox.change(false, |batch| batch.add(number, record));
+                self.inbox.change(false, |batch| match is_fresh {
+                    true => batch.add(number, record),
+                    false => batch.replace(number, record),
+                });
             }
             Change::Removed { ids, why } => {
                 let mut numbers = Vec::with_capacity(ids.len());

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use starling_mempool::Origin;
-use starling_wire::{SignedBlock, SignedTx};
+use starling_wire::{SignedBlock, SignedTx, limits::MAX_RECORD};
 
 /// Begins a transaction.
 pub(super) const TX_MARK: [u8; 8] = *b"\x9eST tx\x01\x0a";
@@ -64,7 +64,9 @@ impl StoredPeer {
     /// Reads one at the beginning of `bytes`; what follows it does not matter.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes.strip_prefix(&PEER_MARK)?);
-        Some(Self { since_ms: reader.u64()?, envelope: Bytes::copy_from_slice(reader.counted()?) })
+        let (since_ms, envelope) = (reader.u64()?, reader.counted()?);
+        // Before it is copied: whoever mends a file looks at everything that begins like a peer, payloads included.
+        (envelope.len() <= MAX_RECORD).then(|| Self { since_ms, envelope: Bytes::copy_from_slice(envelope) })
     }
 }
 
