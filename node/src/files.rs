@@ -16,8 +16,22 @@ pub(crate) enum Readers {
     Owner,
 }
 
-/// Writes a file that must not exist yet; [`io::ErrorKind::AlreadyExists`] if it does.
+/// Writes a file that must not exist yet, in one step; [`io::ErrorKind::AlreadyExists`] if it does.
 pub(crate) fn create(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
+    let temporary = write_beside(path, bytes, readers)?;
+    // Unlike renaming, this takes no other file's place.
+    let linked = fs::hard_link(&temporary, path);
+    let _gone = fs::remove_file(&temporary);
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            // Some file systems have no links. Whoever is killed just now leaves half a file.
+            write_new(path, bytes, readers)
+        }
+        linked => linked,
+    }
+}
+
+fn write_new(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     let mut file = open_new(path, readers)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     if written.is_err() {
@@ -29,6 +43,14 @@ pub(crate) fn create(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<
 
 /// Writes a file in one step, in place of any that is there.
 pub(crate) fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
+    let temporary = write_beside(path, bytes, readers)?;
+    fs::rename(&temporary, path).inspect_err(|_| {
+        let _gone = fs::remove_file(&temporary);
+    })
+}
+
+/// Writes a temporary file in the same directory.
+fn write_beside(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<PathBuf> {
     let temporary = beside(path);
     // What a process that died has left behind.
     if let Err(error) = fs::remove_file(&temporary)
@@ -36,10 +58,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result
     {
         return Err(error);
     }
-    create(&temporary, bytes, readers)?;
-    fs::rename(&temporary, path).inspect_err(|_| {
-        let _gone = fs::remove_file(&temporary);
-    })
+    write_new(&temporary, bytes, readers)?;
+    Ok(temporary)
 }
 
 /// A name in the same directory, so that renaming stays on one file system.

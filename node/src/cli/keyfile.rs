@@ -100,6 +100,9 @@ pub fn read(path: &Path) -> Result<SecretKey, KeyFileError> {
         _ => KeyFileError::File { path: path.to_owned(), action: "read", source },
     };
     let file = File::open(path).map_err(fail)?;
+    if file.metadata().map_err(fail)?.is_dir() {
+        return Err(fail(io::ErrorKind::IsADirectory.into()));
+    }
     // Of the open file, so that nobody puts another in its place in between.
     #[cfg(unix)]
     {
@@ -144,6 +147,13 @@ mod tests {
     }
 
     #[cfg(unix)]
+    #[test]
+    fn a_directory_is_no_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = read(dir.path()).unwrap_err();
+        assert!(matches!(error, KeyFileError::File { action: "read", .. }), "{error}");
+    }
+
     #[test]
     fn keys_that_others_can_read_are_refused() {
         use std::os::unix::fs::PermissionsExt;
