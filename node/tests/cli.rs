@@ -439,4 +439,9 @@ fn beyond_loopback_a_cookie_is_needed() {
     node.signal(Signal::TERM);
     assert_eq!(node.ended().code(), Some(0));
     assert!(!cookie.exists());
+
+    // Nor that of a node that was killed, once another is there.
+    fs::write(&cookie, "old").unwrap();
+    let _node = world.node("d", &["--genesis", "g.toml"]);
+    assert!(!cookie.exists());
 }

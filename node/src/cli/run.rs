@@ -76,7 +76,7 @@ fn prepare(options: &RunOptions, dir: &Path) -> Result<(DataDir, NodeConfig), Fa
     };
     let locked = DataDir::open(dir).map_err(|error| Failure::from(anyhow!("{error}")))?;
     // What a node that died has left behind misleads whoever waits for this one.
-    NodeFile::remove(dir).map_err(|error| anyhow!("{error}"))?;
+    withdraw(dir)?;
     let key = keyfile::read_or_create(&in_dir(&options.identity, "node.pem"))?;
     if let Some(producer) = &producer
         && !genesis.producers.contains(&producer.key.account())
@@ -111,9 +111,10 @@ async fn node<S: State>(
     config: NodeConfig,
     start: impl Start<S>,
 ) -> Result<(), Failure> {
-    let mut stop = Stop::listen(options.until_stdin_closes).context("cannot listen for signals")?;
     let expects_links = !config.bootstrap.is_empty();
     let (handle, mut task) = start(config).await.map_err(|error| anyhow!("{error}"))?;
+    // Not before: whoever starts reads his store, which may take seconds and hears no signals, and can be killed.
+    let mut stop = Stop::listen(options.until_stdin_closes).context("cannot listen for signals")?;
     let rpc_config = RpcConfig {
         address: options.rpc(),
         admin: options.rpc_admin.unwrap_or_default(),
@@ -144,12 +145,18 @@ async fn node<S: State>(
         () = end(handle, server, task) => {}
         () = stop.signal() => {
             let _told = writeln!(io::stderr(), "starling: forced to end at once");
-            let _gone = NodeFile::remove(dir.path());
+            let _gone = withdraw(dir.path());
             std::process::exit(Kind::Interrupted as i32);
         }
     }
-    NodeFile::remove(dir.path()).map_err(|error| anyhow!("{error}"))?;
+    withdraw(dir.path())?;
     ended
+}
+
+/// Removes what tells others on this machine of a node.
+fn withdraw(dir: &Path) -> Result<(), Failure> {
+    NodeFile::remove(dir).map_err(|error| anyhow!("{error}"))?;
+    Ok(Cookie::remove(&dir.join(Cookie::FILE_NAME)).map_err(|error| anyhow!("{error}"))?)
 }
 
 /// Tells others on this machine, and the user, that the node is up.

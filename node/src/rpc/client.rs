@@ -96,6 +96,16 @@ impl Cookie {
         }
     }
 
+    /// Removes the file, if there is one.
+    pub fn remove(path: &Path) -> Result<(), CookieError> {
+        match fs::remove_file(path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(CookieError::File { path: path.to_owned(), action: "removed", source })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a text is this cookie. Takes as long wherever they first differ.
     pub(super) fn is(&self, text: &str) -> bool {
         let differences = self.0.bytes().zip(text.bytes()).fold(0, |all, (a, b)| all | (a ^ b));
