@@ -45,7 +45,8 @@ const MAX_CALLS: u32 = 256;
 const MAX_SUBSCRIPTIONS: u32 = 16;
 
 /// Messages that wait for one WebSocket's reader; until there is room, its subscriptions wait. 4 MiB of the longest
-/// transactions. Answers to calls wait beside them without bound: the library works on each message as it comes.
+/// transactions. Answers to calls wait beside them, as the library works on each message when it comes: what bounds them is that
+/// a connection whose answers are not read is not read from.
 const MAX_WAITING: u32 = 64;
 
 /// How long a stopping server waits for the calls it is working on.
