@@ -1,6 +1,6 @@
 //! One port for everything: JSON-RPC over HTTP and WebSocket on `/`, and `/health`, `/ready` and `/metrics`.
 
-use std::{fs, io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use axum::{
     Router,
@@ -45,8 +45,8 @@ const MAX_CALLS: u32 = 256;
 const MAX_SUBSCRIPTIONS: u32 = 16;
 
 /// Messages that wait for one WebSocket's reader; until there is room, its subscriptions wait. 4 MiB of the longest
-/// transactions. Answers to calls wait beside them, as the library works on each message when it comes: what bounds them is that
-/// a connection whose answers are not read is not read from.
+/// transactions. Answers to calls wait beside them, as the library works on each message when it comes: what bounds them
+/// is that a connection whose answers are not read is not read from.
 const MAX_WAITING: u32 = 64;
 
 /// How long a stopping server waits for the calls it is working on.
@@ -140,7 +140,7 @@ impl RpcServer {
         }
         if let Some(cookie) = &self.cookie {
             // Without its node it opens nothing.
-            let _gone = fs::remove_file(cookie);
+            let _gone = Cookie::remove(cookie);
         }
     }
 }

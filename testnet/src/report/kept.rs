@@ -1,7 +1,7 @@
 //! What `measure --keep` keeps beside manifest, logs and traces, so that the page can be made from it later.
 //!
-//! `measure.json` is the document that `measure --json` prints, but for `--saturate`. `run.json` is a [`Run`]: one JSON object with the fields
-//! below. The rest of what the page tells is in `manifest.json` and in the nodes' traces, where the line that ends in
+//! `measure.json` is the document that `measure --json` prints, but for `--saturate`. `run.json` is a [`Run`]: one JSON
+//! object with the fields below. The rest of what the page tells is in `manifest.json` and in the nodes' traces, where the line that ends in
 //! `local` says when and where a transaction entered.
 
 use std::{
