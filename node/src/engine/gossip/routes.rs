@@ -108,10 +108,9 @@ impl Row {
 
     fn correct(&self, estimates: &mut Estimates) {
         for (cell, estimate) in self.cells.iter().zip(&mut estimates.useful) {
-            if cell.weight > 0 {
-                let weight = f32::from(cell.weight);
-                *estimate = (weight * cell.useful + BACKOFF * *estimate) / (weight + BACKOFF);
-            }
+            // Without a sample it stays as it is.
+            let weight = f32::from(cell.weight);
+            *estimate = (weight * cell.useful + BACKOFF * *estimate) / (weight + BACKOFF);
         }
     }
 
