@@ -229,7 +229,9 @@ impl Aggregates {
 
     /// How long after the epoch's beginning this node reports.
     fn wait(&self) -> Duration {
-        let (Some(key), Some(last)) = (&self.key, self.samples.back()) else { return Duration::ZERO };
+        // A neighbour whose clock is ahead may have told of the new epoch already.
+        let last = self.samples.iter().rev().find(|sample| sample.epoch() < self.epoch);
+        let (Some(key), Some(last)) = (&self.key, last) else { return Duration::ZERO };
         let Some(horizon) = last.horizon() else { return Duration::ZERO };
         let share = rank(self.epoch, &key.node()) as f64 / horizon.max(1) as f64;
         let patience = if share > 1.0 { PATIENCE } else { Duration::ZERO };
@@ -419,4 +421,34 @@ fn rate(count: u64, over: Duration) -> u32 {
     let millis = u64::try_from(over.as_millis()).unwrap_or(u64::MAX).max(1000);
     let rate = count.saturating_mul(1_000_000) / millis;
     u32::try_from(rate).unwrap_or(u32::MAX).min(starling_wire::limits::MAX_RATE)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn who_hears_of_an_epoch_early_waits_for_its_turn_all_the_same() {
+        const WALL: u64 = 1000 * EPOCH_MS;
+        let (genesis, key) = (GenesisId([1; 32]), |name| SecretKey::insecure_from_name(name, "node"));
+        let mut aggregates = Aggregates::new(genesis, WALL);
+        // Of so many one in three has a rank below the horizon.
+        for name in 0..200 {
+            let report = Report::sign(1000, report::program(), Figures::default(), &key(name), &genesis);
+            aggregates.verified(Time::ZERO, report);
+        }
+        let horizon = aggregates.samples[0].horizon().unwrap();
+        let late = (0..).map(key).find(|key| rank(1001, &key.node()) > 2 * horizon).unwrap();
+        aggregates.set_key(late);
+        let early = ReportDigest { epoch: 1001, ceiling: u32::MAX, digest: [7; 8] };
+        let (mut rng, end) = (ChaCha8Rng::seed_from_u64(1), Duration::from_millis(EPOCH_MS));
+        let before = Time::after(end - Duration::from_secs(2));
+        aggregates.digest(before, WALL + EPOCH_MS - 2000, early, &mut rng, &mut |_| ());
+        assert_eq!(aggregates.samples.len(), 2);
+        aggregates.turn(Time::after(end), WALL + EPOCH_MS, 0);
+        assert!(!aggregates.is_report_due(Time::after(end + Duration::from_millis(100))));
+        assert!(aggregates.is_report_due(Time::after(end + LONGEST_WAIT)));
+    }
 }
