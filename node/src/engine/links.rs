@@ -10,7 +10,6 @@ use super::{
     Change, Engine, Event, Output, Time,
     io::{Address, Direction, PeerRecord},
     overlay::{self, Room},
-    peers::MAX_LINKS,
     pulse,
     score::{self, Blame},
 };
@@ -61,9 +60,11 @@ impl Engine {
         if self.stopping {
             return self.outputs.push_back(Output::Disconnect { peer });
         }
-        // Always leaves room for the links that this node opens.
-        if direction == Direction::Incoming && self.peers.incoming() >= MAX_LINKS.saturating_sub(self.overlay.dials()) {
-            return self.turn_away(peer);
+        if direction == Direction::Incoming && self.peers.incoming() >= self.overlay.max_connected() {
+            match self.peers.oldest_mute(now) {
+                Some(mute) => self.close(mute, None),
+                None => return self.turn_away(peer),
+            }
         }
         let first = self.peers.iter().next().is_none();
         let Some(link) = self.peers.insert(now, peer, direction, place) else {
@@ -165,6 +166,9 @@ impl Engine {
         }
         self.overlay.greeted(&peer);
         if probe {
+            if direction == Direction::Incoming {
+                self.blame(now, peer, Blame::Violation("a hello after a probe"));
+            }
             return;
         }
         if direction == Direction::Incoming {
@@ -200,6 +204,10 @@ impl Engine {
         let Some(link) = self.peers.get_mut(&peer) else { return };
         if link.ready || link.direction == Direction::Outgoing {
             return self.blame(now, peer, Blame::Violation("a probe on a link"));
+        }
+        if link.probe {
+            // Each is answered with a hundred times its bytes.
+            return self.blame(now, peer, Blame::Violation("a second probe"));
         }
         link.probe = true;
         if self.is_our_network(now, peer, &hello) {

@@ -10,6 +10,10 @@ use super::{gossip::Mail, io::Direction, overlay::Place, pulse::Pulse, time::Tim
 /// Most links at one time: the bits of a [`Mask`].
 pub(super) const MAX_LINKS: usize = 64;
 
+/// Who came and has said nothing for so long goes when others find no room. Several round trips: most of a crowd that comes
+/// at once have had the time to say hello by then, or are told of others.
+const MAX_MUTE: Duration = Duration::from_secs(1);
+
 /// Assumed round trip before a link's first measurement. Errs on the long side: too short asks twice.
 const INITIAL_RTT: Duration = Duration::from_millis(200);
 
@@ -246,9 +250,17 @@ impl Peers {
         self.links.iter().filter(|(_, link)| link.is_ready())
     }
 
-    /// Connections that came in, whatever has become of them.
+    /// Connections that came in and are not about to be closed, whatever has become of them.
     pub(super) fn incoming(&self) -> usize {
-        self.links.values().filter(|link| link.direction == Direction::Incoming).count()
+        self.links.values().filter(|link| link.direction == Direction::Incoming && !link.closing).count()
+    }
+
+    /// Of those the one that has been no link for longest, and for too long to keep others out: its node said nothing, or
+    /// asked for peers only.
+    pub(super) fn oldest_mute(&self, now: Time) -> Option<NodeId> {
+        let is_mute = |link: &Link| link.direction == Direction::Incoming && !link.closing && !link.ready;
+        let mute = self.links.iter().filter(|(_, link)| is_mute(link) && now - link.since >= MAX_MUTE);
+        mute.min_by_key(|(_, link)| link.since).map(|(peer, _)| *peer)
     }
 
     /// Links of a direction in use: of the incoming those that are ready, of the outgoing also those that are about to be.

@@ -24,7 +24,7 @@ fn one_bootstrap_address_becomes_an_overlay() {
 #[test]
 fn a_crowd_at_the_door_is_told_others_and_leaves_room_for_own_links() {
     let mut cluster = Cluster::new(1, 8, 0, 10);
-    for _ in 0..56 {
+    for _ in 0..48 {
         cluster.puppet();
     }
     let over = cluster.puppet();
@@ -34,12 +34,27 @@ fn a_crowd_at_the_door_is_told_others_and_leaves_room_for_own_links() {
     cluster.say(over, Message::Hello(cluster.hello()));
     cluster.say(over, Message::GetPeers);
     assert!(!cluster.is_banned(over));
-    assert_eq!(cluster.engine(0).links().count(), 56);
+    assert_eq!(cluster.engine(0).links().count(), 48);
     let other = cluster.add(0, None, 0);
     cluster.input(0, Input::AddPeer(address(other)));
     cluster.run(Duration::from_secs(1));
     let own = |link: &Link| link.direction() == Direction::Outgoing && link.is_ready();
     assert_eq!(cluster.engine(0).links().filter(|(_, link)| own(link)).count(), 1);
+}
+
+#[test]
+fn who_says_nothing_keeps_nobody_out() {
+    let mut cluster = Cluster::new(1, 8, 0, 10);
+    let neighbours: Vec<_> = (0..24).map(|_| cluster.hostile()).collect();
+    let mute: Vec<_> = (0..24).map(|_| cluster.puppet()).collect();
+    cluster.run(Duration::from_secs(1));
+    let newcomer = cluster.puppet();
+    assert!(matches!(cluster.sent_to(newcomer)[..], [Message::Hello(_)]), "welcome");
+    let is_gone = |cluster: &Cluster, peer| !cluster.engine(0).links().any(|(id, _)| *id == peer);
+    cluster.run(Duration::from_secs(1));
+    let gone = mute.iter().filter(|peer| is_gone(&cluster, **peer)).count();
+    assert_eq!(gone, 1);
+    assert!(!neighbours.iter().any(|peer| is_gone(&cluster, *peer)));
 }
 
 #[test]
@@ -106,6 +121,14 @@ fn a_probe_exchanges_peers_and_makes_no_link() {
     cluster.say(peer, Message::Goodbye(Goodbye::TooManyPeers));
     assert!(!cluster.is_banned(peer));
     assert!(!cluster.events.iter().any(|(_, _, event)| matches!(event, Event::LinkUp { .. })));
+    // Each is answered with many times its bytes.
+    let eager = cluster.puppet();
+    cluster.say(eager, Message::Probe(cluster.hello()));
+    cluster.say(eager, Message::Probe(cluster.hello()));
+    let undecided = cluster.puppet();
+    cluster.say(undecided, Message::Probe(cluster.hello()));
+    cluster.say(undecided, Message::Hello(cluster.hello()));
+    assert!(cluster.is_banned(eager) && cluster.is_banned(undecided));
     // On a link it makes no sense.
     let other = cluster.hostile();
     cluster.say(other, Message::Probe(cluster.hello()));

@@ -41,7 +41,7 @@ use self::{
 use super::{
     config::OverlayConfig,
     io::{Address, Direction, PeerRecord},
-    peers::{Link, Peers},
+    peers::{Link, MAX_LINKS, Peers},
     time::Time,
 };
 
@@ -178,9 +178,9 @@ impl Overlay {
         self.view.nodes()
     }
 
-    /// Links that the node opens by itself.
-    pub(super) fn dials(&self) -> usize {
-        self.config.dials
+    /// Most connections that may have come in: there is always room for those that this node opens.
+    pub(super) fn max_connected(&self) -> usize {
+        MAX_LINKS.saturating_sub(self.config.dials + MAX_PROBES)
     }
 
     /// How many nodes are remembered.
