@@ -390,7 +390,9 @@ impl Engine {
         for _ in 0..bad {
             self.blame(now, peer, Blame::InvalidItem);
         }
-        for node in self.overlay.learn(now, records, asked || probes, &mut self.rng) {
+        let unix = self.unix_ms(now) / 1000;
+        let linked = |node: &NodeId| self.peers.get(node).is_some();
+        for node in self.overlay.learn(now, unix, records, asked || probes, linked, &mut self.rng) {
             self.reached(&node);
         }
         if probes {

@@ -119,7 +119,7 @@ impl Engine {
             hellos: VecDeque::new(),
             gossip,
             reconcile: Reconcile::new(),
-            overlay: Overlay::new(overlay, identity, unix_ms_at_start / 1000, &mut rng),
+            overlay: Overlay::new(overlay, identity, &mut rng),
             rng,
             scores: Scores::new(),
             aggregates: Aggregates::new(genesis.id(), unix_ms_at_start),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use starling_node::engine::{Direction, Event, Input, Link};
+use starling_node::engine::{Direction, Event, Input, Link, PeerRecord};
 use starling_wire::{Goodbye, Message};
 
 use crate::cluster::{Cluster, address, transfer};
@@ -139,4 +139,20 @@ fn a_probe_exchanges_peers_and_makes_no_link() {
         cluster.input(0, Input::PeerRecords { peer: loud, records: vec![], bad: 0 });
     }
     assert!(cluster.is_banned(loud));
+}
+
+#[test]
+fn records_are_as_old_as_the_world_s_clock_says() {
+    let mut cluster = Cluster::new(1, 8, 0, 33);
+    let peer = cluster.hostile();
+    // This node's clock began at 1970, and the other's is right.
+    let now_s = 1_800_000_000;
+    let record = PeerRecord { node: peer, seq: now_s, addresses: vec![address(9)], envelope: vec![9].into() };
+    let told = || Input::PeerRecords { peer, records: vec![record.clone()], bad: 0 };
+    cluster.input(0, told());
+    assert_eq!(cluster.engine(0).known_nodes(), 0);
+    cluster.input(0, Input::WallClock { unix_ms: now_s * 1000 });
+    cluster.run(Duration::from_secs(1));
+    cluster.input(0, told());
+    assert_eq!(cluster.engine(0).known_nodes(), 1);
 }

@@ -26,6 +26,11 @@ const TRIES: usize = 16;
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 const MAX_AHEAD: Duration = Duration::from_secs(3600);
 
+/// How long a node that is not known to be dead stays where it said it was. Addresses are what nodes say of themselves, and
+/// one may get many slots of a view by a false one: when it names another it keeps only those that are its due, for which all
+/// that are known are compared. Whoever moved is found at the new place once it is not found at the old one.
+const STAYS_FOR: Duration = Duration::from_secs(600);
+
 /// Wait before a node that could not be reached, or turned us away, is dialled again; doubles each time.
 pub(super) const FIRST_BACKOFF: Duration = Duration::from_secs(2);
 
@@ -37,6 +42,8 @@ const MAX_BACKOFF: Duration = Duration::from_secs(300);
 pub(super) struct Known {
     pub(super) record: PeerRecord,
     pub(super) place: Place,
+    /// Since when it has been said to be there.
+    placed: Time,
     failures: u32,
     not_before: Time,
     /// Could not be reached when it was last tried: it is not to be in the view.
@@ -50,6 +57,8 @@ pub(super) enum Taken {
     No,
     /// A newer record of a node that is known.
     Newer,
+    /// The same, and the node is elsewhere now.
+    Moved,
     /// A node that was not known, or may be tried again.
     Node,
 }
@@ -83,16 +92,27 @@ impl Book {
     /// Takes a record of a node that is in the book, of which [`fit`] has left something. `None` if it is not.
     pub(super) fn update(&mut self, now: Time, record: &PeerRecord) -> Option<Taken> {
         let known = self.get_mut(&record.node)?;
-        let newer = record.seq > known.record.seq;
+        let (newer, place) = (record.seq > known.record.seq, place(record));
+        let moved = newer && place != known.place;
+        if moved && !known.dead && now - known.placed < STAYS_FOR {
+            return Some(Taken::No);
+        }
+        if moved {
+            (known.place, known.placed) = (place, now);
+        }
         if newer {
-            // Whoever has a newer record may have come back, or moved.
-            (known.record, known.place) = (record.clone(), place(record));
+            // It may have come back, too.
+            known.record = record.clone();
         }
         if known.dead && (newer || known.not_before <= now) {
             known.dead = false;
             return Some(Taken::Node);
         }
-        Some(if newer { Taken::Newer } else { Taken::No })
+        Some(match (moved, newer) {
+            (true, _) => Taken::Moved,
+            (_, true) => Taken::Newer,
+            _ => Taken::No,
+        })
     }
 
     /// Whether all places are taken.
@@ -115,7 +135,7 @@ impl Book {
         }
         self.positions.insert(record.node, self.known.len());
         let place = place(&record);
-        self.known.push(Known { record, place, failures: 0, not_before: now, dead: false });
+        self.known.push(Known { record, place, placed: now, failures: 0, not_before: now, dead: false });
         Taken::Node
     }
 
@@ -232,6 +252,23 @@ mod tests {
         book.back_off(later, &node(1), true);
         assert_eq!(book.update(later, &record(1, 6)), Some(Taken::Node));
         assert_eq!(book.alive().count(), 1);
+    }
+
+    #[test]
+    fn a_node_stays_where_it_said_it_was_for_a_while() {
+        let (mut book, mut rng) = (Book::default(), ChaCha8Rng::seed_from_u64(1));
+        let elsewhere = |seq| PeerRecord { addresses: record(2, 1).addresses, ..record(1, seq) };
+        book.insert(Time::ZERO, record(1, 5), |_| false, &mut rng);
+        assert_eq!(book.update(Time::ZERO, &elsewhere(6)), Some(Taken::No));
+        assert_eq!(book.get(&node(1)).unwrap().record, record(1, 5));
+        let later = Time::ZERO + STAYS_FOR;
+        assert_eq!(book.update(later, &elsewhere(6)), Some(Taken::Moved));
+        assert_eq!(book.get(&node(1)).unwrap().place, place(&elsewhere(6)));
+        assert_eq!(book.update(later, &record(1, 7)), Some(Taken::No));
+        // Who is not found there may be anywhere.
+        book.back_off(later, &node(1), true);
+        assert_eq!(book.update(later, &record(1, 7)), Some(Taken::Node));
+        assert_eq!(book.get(&node(1)).unwrap().place, place(&record(1, 7)));
     }
 
     #[test]

@@ -43,6 +43,11 @@ impl Lost {
         self.nodes.retain(|(_, lost)| lost != peer);
     }
 
+    /// Whether a node is tried again.
+    pub(super) fn contains(&self, peer: &NodeId) -> bool {
+        self.nodes.iter().any(|(_, lost)| lost == peer)
+    }
+
     /// Whom to try now, if it is time to: one of those that are `open` to it.
     pub(super) fn draw(&mut self, now: Time, open: impl Fn(&NodeId) -> bool, rng: &mut impl Rng) -> Option<NodeId> {
         self.next.take_if(|at| *at <= now)?;

@@ -114,8 +114,6 @@ pub(super) enum Room {
 pub(super) struct Overlay {
     config: OverlayConfig,
     identity: NodeId,
-    /// Unix time at the engine's time zero, in seconds.
-    unix: u64,
     own: Option<PeerRecord>,
     book: Book,
     view: View,
@@ -143,12 +141,11 @@ pub(super) struct Overlay {
 }
 
 impl Overlay {
-    /// Knows nobody. `unix` is the Unix time at the engine's time zero, in seconds.
-    pub(super) fn new(config: OverlayConfig, identity: NodeId, unix: u64, rng: &mut impl Rng) -> Self {
+    /// Knows nobody.
+    pub(super) fn new(config: OverlayConfig, identity: NodeId, rng: &mut impl Rng) -> Self {
         Self {
             config,
             identity,
-            unix,
             own: None,
             book: Book::default(),
             stream: VecDeque::new(),
@@ -193,17 +190,19 @@ impl Overlay {
         self.samples
     }
 
-    /// Takes records that a peer told of, `asked` or not. Gives the nodes of which something new is known.
+    /// Takes records that a peer told of, `asked` or not. `unix` is the Unix time now, in seconds; where a node is that is
+    /// `linked` is always noted. Gives the nodes of which something new is known.
     pub(super) fn learn(
         &mut self,
         now: Time,
+        unix: u64,
         records: Vec<PeerRecord>,
         asked: bool,
+        linked: impl Fn(&NodeId) -> bool,
         rng: &mut impl Rng,
     ) -> Vec<NodeId> {
-        let unix = self.unix + now.since_start().as_secs();
         let told: Vec<NodeId> = records.iter().filter(|_| asked).map(|record| record.node).collect();
-        let learned = self.take(now, records, Some(unix), rng);
+        let learned = self.take(now, records, Some(unix), linked, rng);
         for node in told.into_iter().filter(|node| self.book.get(node).is_some()) {
             if self.told.len() >= MAX_TOLD {
                 self.told.pop_front();
@@ -217,10 +216,17 @@ impl Overlay {
     pub(super) fn restore(&mut self, records: Vec<PeerRecord>, rng: &mut impl Rng) {
         self.restored = !records.is_empty();
         self.stream.extend(records.iter().take(ANCHORS).map(|record| record.node));
-        self.take(Time::ZERO, records, None, rng);
+        self.take(Time::ZERO, records, None, |_| false, rng);
     }
 
-    fn take(&mut self, now: Time, records: Vec<PeerRecord>, unix: Option<u64>, rng: &mut impl Rng) -> Vec<NodeId> {
+    fn take(
+        &mut self,
+        now: Time,
+        records: Vec<PeerRecord>,
+        unix: Option<u64>,
+        linked: impl Fn(&NodeId) -> bool,
+        rng: &mut impl Rng,
+    ) -> Vec<NodeId> {
         // What is within reach of the farthest that this node can be reached from.
         let reach = self.own.iter().flat_map(|own| &own.addresses).map(|address| Place::of(address).reach()).max();
         let (mut learned, mut found) = (Vec::new(), false);
@@ -236,7 +242,10 @@ impl Overlay {
             let taken = match self.book.update(now, &record) {
                 Some(taken) => {
                     members += u32::from(self.view.holds(&node));
-                    if taken == Taken::Node {
+                    if taken == Taken::Moved {
+                        self.view.forget(now, &node, self.book.alive(), !self.book.is_full());
+                    }
+                    if matches!(taken, Taken::Node | Taken::Moved) {
                         self.view.offer(now, &node, &place);
                     }
                     taken
@@ -244,9 +253,12 @@ impl Overlay {
                 None => {
                     let first = self.view.offer(now, &node, &place);
                     // Most that rank first nowhere are soon forgotten in a large network: it is cheaper not to note them.
-                    if first || !self.book.is_full() || rng.random_range(0..NOTED) == 0 {
-                        let (view, stream) = (&self.view, &self.stream);
-                        self.book.insert(now, record, |node| view.holds(node) || stream.contains(node), rng)
+                    if first || linked(&node) || !self.book.is_full() || rng.random_range(0..NOTED) == 0 {
+                        let Self { view, stream, lost, .. } = self;
+                        let spare = |node: &NodeId| {
+                            view.holds(node) || stream.contains(node) || linked(node) || lost.contains(node)
+                        };
+                        self.book.insert(now, record, spare, rng)
                     } else {
                         Taken::No
                     }
