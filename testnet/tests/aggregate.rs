@@ -46,6 +46,21 @@ fn three_hundred_nodes_that_come_and_go_are_estimated() {
 }
 
 #[test]
+fn costs_are_those_of_the_nodes_that_are_up() {
+    let messages = |churn: &str| {
+        let report = aggregate(&format!("--nodes 100 --epochs 6 --liars 0 --churn {churn}"));
+        number(&report["cost"]["messages_per_node"])
+    };
+    // Half of the places are empty, and few nodes stay for an epoch.
+    let (steady, restless) = (messages("0"), messages("0.5"));
+    assert!(restless < 1.5 * steady, "{restless} and {steady}");
+    // So few that all of them leave now and then.
+    for seed in 0..8 {
+        aggregate(&format!("--nodes 5 --churn 0.5 --seed {seed}"));
+    }
+}
+
+#[test]
 fn clocks_that_are_wrong_by_more_than_makes_sense_are_refused() {
     let mut command = Command::cargo_bin("starling-testnet").unwrap();
     let output = command.args(["aggregate", "--skew", "11s"]).output().unwrap();

@@ -201,6 +201,8 @@ fn what_makes_no_sense_is_refused_with_code_2() {
         "--relay fast",
         "--regions /nowhere.toml",
         "--crash 2@1s",
+        "--crash 0.2@10s --duration 10s",
+        "--partition 5s..11s --duration 10s",
         "--hostile late",
         "--hostile late@2",
         "--hostile polite@0.1",

@@ -169,6 +169,13 @@ fn check(options: &Options, load: &LoadSpec) -> Result<(), Failure> {
     if options.settle.is_some_and(|settle| settle >= options.duration) {
         return Err(Failure::usage("--settle must be before the end of the load (--duration)"));
     }
+    // A run ends when all is delivered: what comes after the load might never come.
+    if options.crash.is_some_and(|crash| crash.at >= options.duration) {
+        return Err(Failure::usage("--crash must be before the end of the load (--duration)"));
+    }
+    if options.partition.is_some_and(|partition| partition.to > options.duration) {
+        return Err(Failure::usage("--partition must end before the load does (--duration)"));
+    }
     let (total, limits) = (load.total(), PoolConfig::default());
     if total > limits.max_count || total.saturating_mul(load.tx_size) > limits.max_bytes {
         return Err(Failure::usage(format!(

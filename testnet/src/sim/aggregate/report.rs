@@ -273,7 +273,7 @@ fn mean_between(sorted: &[f64], from: f64, to: f64) -> f64 {
 
 impl Cost {
     fn new(epochs: &[Epoch]) -> Self {
-        let node_epochs = epochs.iter().map(|epoch| epoch.throughout as f64).sum::<f64>().max(1.0);
+        let node_epochs = epochs.iter().map(|epoch| epoch.mean).sum::<f64>().max(1.0);
         let seconds = EPOCH_MS as f64 / 1e3;
         let mut bytes: BTreeMap<&'static str, u64> = BTreeMap::new();
         for (kind, count) in epochs.iter().flat_map(|epoch| &epoch.bytes) {

@@ -52,6 +52,8 @@ pub(super) struct Epoch {
     /// Nodes that were up all the time, and those that were at some time.
     pub(super) throughout: usize,
     pub(super) ever: usize,
+    /// Nodes that were up, on average over the time that the bytes below were sent in.
+    pub(super) mean: f64,
     /// What honest nodes that were up all the time know, and how many there are of those that do not know yet.
     pub(super) seen: Vec<Network>,
     pub(super) unseen: usize,
@@ -140,6 +142,9 @@ pub(super) struct World<'a> {
     reports: u64,
     banned: u64,
     ever: usize,
+    /// For how long nodes were up since the last look, one after the other, and until when that is counted.
+    up_us: u64,
+    counted_until: u64,
     epochs: Vec<Epoch>,
 }
 
@@ -176,6 +181,8 @@ impl<'a> World<'a> {
             reports: 0,
             banned: 0,
             ever: 0,
+            up_us: 0,
+            counted_until: 0,
             epochs: Vec::new(),
         };
         world.schedule();
@@ -187,7 +194,7 @@ impl<'a> World<'a> {
         let (plan, nodes) = (self.plan, self.plan.nodes);
         let changes = (plan.churn * nodes as f64).round() as usize;
         // So many places are empty at a time.
-        let empty = changes.min(nodes / 2);
+        let empty = changes.min(nodes.div_ceil(2));
         (0..nodes - empty).for_each(|node| self.join(node));
         for epoch in 0..=u64::from(plan.epochs) {
             for node in 0..nodes {
@@ -340,7 +347,14 @@ impl<'a> World<'a> {
 
     // Coming and going.
 
+    /// To be called before the number of those that are up changes, and before it is looked at for how long they were.
+    fn count_up(&mut self) {
+        self.up_us += self.by_id.len() as u64 * (self.now - self.counted_until);
+        self.counted_until = self.now;
+    }
+
     fn join(&mut self, node: usize) {
+        self.count_up();
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
         let key = SecretKey::from_seed(&seed);
@@ -382,7 +396,11 @@ impl<'a> World<'a> {
     }
 
     fn leave(&mut self) {
+        self.count_up();
         let up: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].engine.is_some()).collect();
+        if up.is_empty() {
+            return;
+        }
         let node = up[self.rng.random_range(0..up.len())];
         self.nodes[node].engine = None;
         self.nodes[node].incarnation += 1;
@@ -397,6 +415,7 @@ impl<'a> World<'a> {
 
     /// An epoch has ended, by the right time: what do nodes know of it?
     fn look(&mut self) {
+        self.count_up();
         let ended = self.now - LOOK_US;
         let skew = self.plan.skew.as_millis() as u64;
         let epoch = ((BEGINNING_MS + skew + ended / 1000) / EPOCH_MS - 1) as u32;
@@ -418,8 +437,11 @@ impl<'a> World<'a> {
         let throughout = up.iter().filter(whole).count();
         let ever = std::mem::replace(&mut self.ever, up.len());
         let (bytes, reports) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.reports));
-        let banned = self.banned;
-        self.epochs.push(Epoch { throughout, ever, seen, unseen, links, bytes, reports, banned });
+        let (banned, up_us) = (self.banned, std::mem::take(&mut self.up_us));
+        // The first one began at zero.
+        let looked_for = if self.epochs.is_empty() { self.now } else { EPOCH_US };
+        let mean = up_us as f64 / looked_for as f64;
+        self.epochs.push(Epoch { throughout, ever, mean, seen, unseen, links, bytes, reports, banned });
         self.checked.retain(|_, (signed, _)| signed.report.epoch >= epoch);
     }
 }

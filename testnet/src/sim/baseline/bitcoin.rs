@@ -38,6 +38,15 @@ const TX: u8 = 0;
 const INV: u8 = 1;
 const GET: u8 = 2;
 
+/// A transaction that was announced and has not come.
+#[derive(Default)]
+struct Waiting {
+    /// Who announced it, and from when on each may be asked.
+    announcers: Vec<(u64, usize)>,
+    /// Until when an answer is waited for: one at a time is asked.
+    asked_until: u64,
+}
+
 /// One node.
 pub(crate) struct Bitcoin {
     store: Store,
@@ -46,8 +55,7 @@ pub(crate) struct Bitcoin {
     /// When they are announced: by link, and for all incoming links.
     outbound_at: Vec<u64>,
     inbound_at: u64,
-    /// Who announced a transaction that has not come, and from when on each may be asked.
-    waiting: BTreeMap<u32, Vec<(u64, usize)>>,
+    waiting: BTreeMap<u32, Waiting>,
     timers: BTreeSet<(u64, u32)>,
     rng: ChaCha8Rng,
 }
@@ -114,7 +122,9 @@ impl Relay for Bitcoin {
                         continue;
                     }
                     let at = cx.now + if self.store.is_outgoing(slot) { 0 } else { NONPREFERRED };
-                    self.waiting.entry(tx).or_default().push((at, slot));
+                    let waiting = self.waiting.entry(tx).or_default();
+                    let at = at.max(waiting.asked_until);
+                    waiting.announcers.push((at, slot));
                     self.timers.insert((at, tx));
                 }
             }
@@ -161,16 +171,17 @@ impl Relay for Bitcoin {
         let mut requests: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
         while let Some((time, tx)) = self.timers.first().copied().filter(|(time, _)| *time <= cx.now) {
             self.timers.remove(&(time, tx));
-            let Some(announcers) = self.waiting.get_mut(&tx) else { continue };
+            let Some(Waiting { announcers, asked_until }) = self.waiting.get_mut(&tx) else { continue };
             announcers.sort_unstable();
             let Some(at) = announcers.iter().position(|(at, slot)| *at <= cx.now && self.store.is_up(*slot)) else {
                 continue;
             };
             let (_, slot) = announcers.remove(at);
             // The others' turns come after this one's time is up.
-            announcers.iter_mut().for_each(|(at, _)| *at = (*at).max(cx.now + GETDATA));
+            *asked_until = cx.now + GETDATA;
+            announcers.iter_mut().for_each(|(at, _)| *at = (*at).max(*asked_until));
             if !announcers.is_empty() {
-                self.timers.insert((cx.now + GETDATA, tx));
+                self.timers.insert((*asked_until, tx));
             }
             requests.entry(slot).or_default().push(tx);
         }

@@ -1,6 +1,6 @@
 //! What came of a simulated overlay, as a table and as JSON.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use serde::Serialize;
 use starling_node::engine::Direction;
@@ -71,9 +71,9 @@ pub(crate) struct Attacked {
 impl Report {
     pub(super) fn new(plan: &Plan, world: &World<'_>) -> Self {
         let shape = world.shape();
-        let (honest, counted) = (world.honest().count(), (plan.duration.saturating_sub(SETTLE)).as_secs_f64().max(1.0));
-        let sent: u64 = world.honest().map(|(_, node)| node.sent).sum();
-        let sent_last: u64 = world.honest().map(|(_, node)| node.sent_last).sum();
+        let honest = world.honest().count();
+        let (sent, sent_last) =
+            world.nodes.iter().fold((0, 0), |(all, last), node| (all + node.sent, last + node.sent_last));
         let drawn: Vec<u64> = world.honest().map(|(_, node)| node.drawn).collect();
         let steady = plan.churn == 0.0 && drawn.iter().sum::<u64>() >= 5 * honest as u64;
         Self {
@@ -91,9 +91,9 @@ impl Report {
             shape,
             samples: drawn.iter().sum(),
             samples_p: steady.then(|| rounded(uniformity(&drawn))),
-            bytes_per_node_per_s: rounded(sent as f64 / honest.max(1) as f64 / counted),
+            bytes_per_node_per_s: rounded(sent as f64 / node_seconds(plan, world, SETTLE).max(1.0)),
             bytes_last_minute_per_s: (plan.duration >= SETTLE + MINUTE)
-                .then(|| rounded(sent_last as f64 / honest.max(1) as f64 / MINUTE.as_secs_f64())),
+                .then(|| rounded(sent_last as f64 / node_seconds(plan, world, plan.duration - MINUTE).max(1.0))),
             falsely_suspected: world.suspected_alive,
             delivery: delivery(world),
             attacked: attacked(plan, world),
@@ -210,6 +210,13 @@ fn uniformity(counts: &[u64]) -> f64 {
     let z = ((chi / freedom).cbrt() - (1.0 - part)) / part.sqrt();
     // The logistic approximation of the normal distribution's tail (Bowling et al. 2009).
     1.0 / (1.0 + (z * (1.5976 + 0.070_566 * z * z)).exp())
+}
+
+/// For how long honest nodes were up since then, one after the other, in seconds.
+fn node_seconds(plan: &Plan, world: &World<'_>, since: Duration) -> f64 {
+    let (since, end) = (since.as_micros() as u64, plan.duration.as_micros() as u64);
+    let honest = world.nodes.iter().filter(|node| !node.hostile);
+    honest.map(|node| node.left.min(end).saturating_sub(node.came.max(since))).sum::<u64>() as f64 / 1e6
 }
 
 fn delivery(world: &World<'_>) -> Option<f64> {
