@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     time::Duration,
 };
 
@@ -52,6 +52,8 @@ pub(super) struct Node {
     pub(super) left: u64,
     /// Its connections by the other end's number, with a number for each.
     connections: BTreeMap<u32, u64>,
+    /// Those of an attacker's node that are probes of its own.
+    probed: BTreeSet<u32>,
     armed: u64,
     /// Bytes sent since figures count, and in the last minute of the run.
     pub(super) sent: u64,
@@ -201,6 +203,7 @@ impl<'a> World<'a> {
             came: u64::MAX,
             left: u64::MAX,
             connections: BTreeMap::new(),
+            probed: BTreeSet::new(),
             armed: u64::MAX,
             sent: 0,
             sent_last: 0,
@@ -317,6 +320,7 @@ impl<'a> World<'a> {
                 let connections = &mut self.nodes[at as usize].connections;
                 if connections.get(&other) == Some(&connection) {
                     connections.remove(&other);
+                    self.nodes[at as usize].probed.remove(&other);
                     self.input(at, Input::Disconnected { peer });
                 }
             }
@@ -399,6 +403,7 @@ impl<'a> World<'a> {
             self.input(at, Input::Connected { peer, direction, address });
         }
         if self.nodes[from as usize].hostile {
+            self.nodes[from as usize].probed.insert(to);
             let say = [Message::Probe(self.hello()), self.lies()];
             for message in say {
                 self.push(self.now + way, Happening::Message { from, to, connection, message });
@@ -421,6 +426,10 @@ impl<'a> World<'a> {
     fn arrived(&mut self, from: u32, to: u32, message: Message) {
         let peer = self.nodes[from as usize].id;
         if self.nodes[to as usize].hostile {
+            if self.nodes[to as usize].probed.contains(&from) {
+                // More than it has said would be a violation.
+                return;
+            }
             let hello = self.hello();
             let lies = self.lies();
             for answer in attack::answer(&message, hello, || lies) {
