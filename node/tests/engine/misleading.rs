@@ -101,6 +101,19 @@ fn a_neighbour_that_says_it_has_millions_delays_nobody() {
 }
 
 #[test]
+fn whoever_offers_nothing_again_and_again_is_not_asked_sooner_for_it() {
+    let (mut cluster, peer) = besieged(13);
+    let before = cluster.sent.len();
+    let nothing = |message: &Message| match message {
+        Message::Digest(digest) => Some(sketch(digest.salt, 0, 0, Vec::new())),
+        _ => None,
+    };
+    answering(&mut cluster, peer, Duration::from_secs(10), |_, message| nothing(message));
+    let asked = of_kinds(&cluster.sent[before..], &[Kind::Digest]).len();
+    assert!((3..30).contains(&asked), "{asked} times in ten seconds");
+}
+
+#[test]
 fn ids_that_do_not_exist_are_broken_promises() {
     let (mut cluster, peer) = besieged(12);
     let made_up = (0..40).map(|i: u64| ShortId(made_up_id(i)));

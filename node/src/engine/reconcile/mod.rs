@@ -330,9 +330,10 @@ impl Reconcile {
             }
             Next::Ask(_) => Outcome::Nothing,
             Next::Divide(differing) => {
-                // A part is not divided again, whatever its size is said to be, and a division that goes on covers all.
+                // A part is not divided again, whatever its size is said to be, and a division that goes on covers all. So little
+                // would be one part, the same again; whoever sends no symbols for it announces all of it.
                 let is_part = slice.bits() > bits_for(pool.len(), MAX_SLICE);
-                if !is_part && !self.todo.iter().any(|(peer, _)| peer.is_none()) {
+                if differing > PART && !is_part && !self.todo.iter().any(|(peer, _)| peer.is_none()) {
                     self.later(None, divided(slice, differing, PART, rng));
                 }
                 Outcome::Nothing
