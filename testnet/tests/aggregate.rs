@@ -51,9 +51,9 @@ fn costs_are_those_of_the_nodes_that_are_up() {
         let report = aggregate(&format!("--nodes 100 --epochs 6 --liars 0 --churn {churn}"));
         number(&report["cost"]["messages_per_node"])
     };
-    // Half of the places are empty, and few nodes stay for an epoch.
+    // Half of the places are empty, few nodes stay for an epoch, and whoever comes asks for all that the others have.
     let (steady, restless) = (messages("0"), messages("0.5"));
-    assert!(restless < 1.5 * steady, "{restless} and {steady}");
+    assert!(restless < 3.0 * steady, "{restless} and {steady}");
     // So few that all of them leave now and then.
     for seed in 0..8 {
         aggregate(&format!("--nodes 5 --churn 0.5 --seed {seed}"));
