@@ -146,7 +146,6 @@ mod tests {
         assert_eq!(read(&path).unwrap().account(), other.account());
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_directory_is_no_key() {
         let dir = tempfile::tempdir().unwrap();
@@ -154,6 +153,7 @@ mod tests {
         assert!(matches!(error, KeyFileError::File { action: "read", .. }), "{error}");
     }
 
+    #[cfg(unix)]
     #[test]
     fn keys_that_others_can_read_are_refused() {
         use std::os::unix::fs::PermissionsExt;
