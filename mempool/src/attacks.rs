@@ -91,6 +91,29 @@ fn a_chain_beyond_the_balance_is_not_admitted() {
     assert_eq!(arena.count_of([0]), 1);
 }
 
+/// The same with sums that do not fit into 64 bits while a transaction is being replaced: a block of all that the pool holds
+/// of the sender could not be applied.
+#[test]
+fn replacing_a_fortune_loses_count_of_nothing() {
+    let mut arena = Arena::of_size(100);
+    let spend = |arena: &mut Arena, nonce, per_byte, amount| {
+        let mut fields = arena.wallets[0].fields(nonce, per_byte * ONE);
+        fields.amount = amount;
+        let tx = arena.wallets[0].sign(fields);
+        arena.insert(tx)
+    };
+    let (most, more) = (10 << 60, 11 << 60);
+    spend(&mut arena, 0, 10, most).unwrap();
+    spend(&mut arena, 0, 20, more).unwrap();
+    let cost = u128::from(more + 20 * ONE);
+    assert_eq!(arena.pool.sender_status(&arena.wallets[0].id()).cost, cost);
+    let overdrawn = spend(&mut arena, 1, 10, 6 << 60);
+    assert!(matches!(overdrawn, Err(Rejection::InsufficientBalance { .. })), "{overdrawn:?}");
+    spend(&mut arena, 0, 30, 1).unwrap();
+    spend(&mut arena, 1, 10, 6 << 60).unwrap();
+    arena.pool.assert_consistent();
+}
+
 /// Replacing over and over, so that the network relays much and is paid once (the "free relay" that BIP 125's rules 3 and 4
 /// are about, <https://github.com/bitcoin/bips/blob/master/bip-0125.mediawiki>).
 #[test]

@@ -16,7 +16,8 @@ pub(crate) struct Sender {
     base: u64,
     /// The first nonce from `base` up that is missing: what is below is pending, what is above is queued.
     end: u64,
-    /// Amounts and fees of all. Admission holds the sum against a balance of 64 bits, so it fits.
+    /// Amounts and fees of all. Admission holds the sum against a balance of 64 bits, so it fits; while one is being
+    /// replaced and both count it may wrap, and wraps back.
     cost: u64,
     bytes: usize,
     /// By nonce. No nonce is u64::MAX.
@@ -99,7 +100,7 @@ impl Sender {
 
     /// Puts one in and returns the slot of the one it replaces. [`Self::settle`] must follow.
     pub(crate) fn insert(&mut self, slot: Slot, pooled: &Pooled) -> Option<Slot> {
-        self.cost = self.cost.saturating_add(pooled.cost64());
+        self.cost = self.cost.wrapping_add(pooled.cost64());
         self.bytes += pooled.len();
         match self.txs.binary_search_by_key(&pooled.nonce(), |(nonce, _)| *nonce) {
             Ok(at) => Some(std::mem::replace(&mut self.txs[at].1, slot)),
@@ -116,7 +117,7 @@ impl Sender {
 
     /// Counts one no more that was replaced.
     pub(crate) fn forget(&mut self, old: &Pooled) {
-        self.cost = self.cost.saturating_sub(old.cost64());
+        self.cost = self.cost.wrapping_sub(old.cost64());
         self.bytes -= old.len();
     }
 
