@@ -112,6 +112,8 @@ pub(super) struct Aggregates {
     report_at: Option<Time>,
     /// Neither has an epoch begun since the start nor a link come up: see [`LISTEN`].
     is_new: bool,
+    /// The first neighbour has not been asked yet what it holds.
+    is_to_ask: bool,
     /// The next exchange, and the pause after it.
     exchange_at: Time,
     pause: Duration,
@@ -139,6 +141,7 @@ impl Aggregates {
             turn: Time::ZERO + Duration::from_millis(EPOCH_MS - wall % EPOCH_MS),
             report_at: None,
             is_new: true,
+            is_to_ask: false,
             exchange_at: Time::ZERO,
             pause: PAUSE,
             asked: None,
@@ -188,14 +191,15 @@ impl Aggregates {
 
     /// When an epoch, a report or an exchange is next due, in no hurry.
     pub(super) fn deadline(&self) -> Time {
-        let exchange = self.samples.iter().any(|sample| !sample.is_empty()).then_some(self.exchange_at);
+        let exchanges = self.is_to_ask || self.samples.iter().any(|sample| !sample.is_empty());
+        let exchange = exchanges.then_some(self.exchange_at);
         [self.report_at, exchange].into_iter().flatten().fold(self.turn, Time::min)
     }
 
     /// A link came up: it may lead to nodes that were out of reach.
     pub(super) fn link_up(&mut self, now: Time) {
         if std::mem::take(&mut self.is_new) && self.key.is_some() {
-            self.report_at = Some(now + LISTEN);
+            (self.report_at, self.is_to_ask) = (Some(now + LISTEN), true);
         }
         self.news(now);
     }
@@ -272,9 +276,9 @@ impl Aggregates {
         self.exchange_at = now + self.pause.mul_f64(rng.random_range(0.75..1.25));
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         let epoch = self.epoch;
-        let Some(sample) = self.samples.iter().find(|sample| sample.epoch() == epoch && !sample.is_empty()) else {
-            return;
-        };
+        // Whoever holds nothing has nothing to tell, but may have told it all before a restart.
+        let is_to_ask = std::mem::take(&mut self.is_to_ask);
+        let Some(sample) = self.sample_of(now, epoch).filter(|sample| is_to_ask || !sample.is_empty()) else { return };
         let Some((peer, _)) = peers.ready().filter(|(_, link)| !link.congested).choose(rng) else { return };
         let digest = ReportDigest { epoch, ceiling: sample.ceiling(), digest: sample.digest() };
         self.asked = Some((*peer, epoch));
