@@ -121,9 +121,10 @@ impl Engine {
         if !link.ready {
             self.gossip.forget_voice(link.slot);
         } else if link.suspected.is_none() {
-            // Of a suspect everything is forgotten already.
+            // Of a suspect everything is forgotten already but how far its chain goes.
             self.forget_link(now, &peer, link.slot);
         }
+        self.chain.link_lost(now, &peer);
         if !link.probe {
             self.overlay.link_lost(now, &self.peers);
             if link.ready && link.suspected.is_none() {
@@ -152,7 +153,7 @@ impl Engine {
         let out = &mut |output| self.outputs.push_back(output);
         self.gossip.link_lost(now, peer, slot, &self.peers, &mut self.rng, out);
         self.reconcile.link_lost(peer);
-        self.chain.link_lost(now, peer);
+        self.chain.suspected(peer);
     }
 
     pub(super) fn hello(&mut self, now: Time, peer: NodeId, hello: Hello) {

@@ -17,6 +17,10 @@ const MAX_MUTE: Duration = Duration::from_secs(1);
 /// Assumed round trip before a link's first measurement. Errs on the long side: too short asks twice.
 const INITIAL_RTT: Duration = Duration::from_millis(200);
 
+/// The longest round trip that is believed, above any between two places on Earth, satellites and full queues included. A
+/// neighbour that delays its answers to pings sets by it how long it may delay all others.
+const MAX_RTT: Duration = Duration::from_secs(2);
+
 /// What a neighbour may have replaced in the pool, in bytes of what is replaced: that was relayed for nothing, and has only
 /// been paid for once. Honest neighbours pass on what all senders of the network replace, each of which has a budget of its
 /// own in the pool; with 250 bytes each this takes 260 replacements a second. Beyond it those of this neighbour are
@@ -101,6 +105,8 @@ pub struct Link {
     pub(super) suspected: Option<Time>,
     /// Symbols that it got in comparisons of pools.
     pub(super) symbols: Budget,
+    /// Blocks and their transactions that it got because it asked.
+    pub(super) given: Budget,
     /// Reports of nodes that were sent because it asked for them, and that were checked because it brought them.
     pub(super) reports_sent: Budget,
     pub(super) reports_checked: Budget,
@@ -172,6 +178,7 @@ impl Link {
     }
 
     pub(super) fn measured(&mut self, rtt: Duration) {
+        let rtt = rtt.min(MAX_RTT);
         self.srtt = Some(self.srtt.map_or(rtt, |old| (old * 7 + rtt) / 8));
     }
 
@@ -212,6 +219,7 @@ impl Peers {
             pulse: Pulse::new(now),
             suspected: None,
             symbols: Budget::default(),
+            given: Budget::default(),
             reports_sent: Budget::default(),
             reports_checked: Budget::default(),
             next_get_peers: now,

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use starling_mempool::AccountView;
-use starling_node::engine::{Event, Included, ProducerConfig};
-use starling_wire::{Block, BlockId, BoundedVec, GetBlockTxs, GetBlocks, Message, NetworkId, SecretKey, TxId};
+use starling_node::engine::{Event, Included, Input, ProducerConfig};
+use starling_wire::{
+    Block, BlockId, BoundedVec, GetBlockTxs, GetBlocks, Hello, Message, NetworkId, NodeId, SecretKey, SignedTx, TxId,
+};
 
 use crate::cluster::{Cluster, account_key, producer_key, push, transfer};
 
@@ -128,13 +130,69 @@ fn a_neighbour_that_speaks_again_hears_of_the_last_block() {
 }
 
 #[test]
+fn a_neighbour_that_speaks_again_still_has_the_blocks_that_it_had() {
+    let mut cluster = Cluster::new(1, 8, 0, 16);
+    let peer = cluster.puppet();
+    cluster.say(peer, Message::Hello(Hello { height: 500, ..cluster.hello() }));
+    let asked = |cluster: &Cluster| {
+        cluster.sent_to(peer).iter().filter(|message| matches!(message, Message::GetBlocks(_))).count()
+    };
+    cluster.run_until("it is taken for dead", |c| c.engine(0).stats().suspected == 1);
+    let before = asked(&cluster);
+    assert!(before > 0);
+    cluster.beat(peer);
+    cluster.run_until("it is asked again", |c| asked(c) > before);
+    assert_eq!(cluster.engine(0).stats().revived, 1);
+}
+
+/// A block of so many transactions, and them.
+fn block_of(count: u64) -> (Message, Vec<SignedTx>) {
+    let txs: Vec<_> = (0..count).map(|i| transfer(i % 60, i / 60)).collect();
+    let tx_ids = BoundedVec::new(txs.iter().map(|tx| tx.id()).collect()).unwrap();
+    let block = Block { network: NetworkId(7), height: 1, parent: BlockId::ZERO, timestamp_ms: 0, tx_ids };
+    (Message::Block(block.sign(&producer_key(0))), txs)
+}
+
+/// Ids of transactions of blocks that a neighbour was asked for.
+fn asked_for(cluster: &Cluster, peer: NodeId) -> usize {
+    let ids = |message: &Message| if let Message::GetBlockTxs(request) = message { request.ids.len() } else { 0 };
+    cluster.sent_to(peer).iter().map(ids).sum()
+}
+
+#[test]
+fn a_neighbour_that_is_sending_a_long_block_is_not_asked_again() {
+    let mut cluster = Cluster::new(1, 8, 0, 17);
+    let peer = cluster.hostile();
+    let (block, txs) = block_of(3000);
+    cluster.say(peer, block);
+    cluster.run(Duration::from_millis(1));
+    for tx in &txs {
+        cluster.say(peer, Message::BlockTx(tx.clone()));
+        cluster.run(Duration::from_millis(1));
+    }
+    assert_eq!(cluster.engine(0).chain().height(), 1);
+    assert_eq!((asked_for(&cluster, peer), cluster.score(peer)), (3000, 0.0));
+}
+
+#[test]
+fn who_delays_its_pongs_does_not_delay_blocks() {
+    let mut cluster = Cluster::new(1, 8, 0, 18);
+    let (slow, other) = (cluster.hostile(), cluster.hostile());
+    cluster.input(0, Input::RoundTrip { peer: slow, rtt: Duration::from_secs(19) });
+    let (block, _) = block_of(10);
+    cluster.say(slow, block.clone());
+    cluster.run(Duration::from_millis(1));
+    cluster.say(other, block);
+    cluster.run(Duration::from_secs(5));
+    assert_eq!((asked_for(&cluster, slow), asked_for(&cluster, other)), (10, 10));
+}
+
+#[test]
 fn transactions_of_a_block_that_came_otherwise_meanwhile_are_no_waste() {
     let mut cluster = Cluster::new(1, 8, 0, 15);
     let [asked, quicker] = [cluster.hostile(), cluster.hostile()];
-    let txs: Vec<_> = (0..210).map(|i| transfer(i % 60, i / 60)).collect();
-    let tx_ids = BoundedVec::new(txs.iter().map(|tx| tx.id()).collect()).unwrap();
-    let block = Block { network: NetworkId(7), height: 1, parent: BlockId::ZERO, timestamp_ms: 0, tx_ids };
-    cluster.say(asked, Message::Block(block.sign(&producer_key(0))));
+    let (block, txs) = block_of(210);
+    cluster.say(asked, block);
     cluster.run(Duration::from_millis(1));
     assert!(cluster.sent_to(asked).iter().any(|message| matches!(message, Message::GetBlockTxs(_))));
     txs.iter().for_each(|tx| cluster.say(quicker, push(tx.clone())));

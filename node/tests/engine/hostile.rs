@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use starling_mempool::AccountView;
-use starling_node::engine::Input;
+use starling_node::engine::{Direction, Input};
 use starling_wire::{
     Block, BlockId, BoundedVec, DecodeError, GetBlockTxs, GetBlocks, Goodbye, Hello, Message, NetworkId, NodeId,
+    SignedBlock,
 };
 
-use crate::cluster::{Cluster, account_key, forged, ids, producer_key, push, transfer};
+use crate::cluster::{Cluster, account_key, forged, ids, long, producer_key, push, transfer};
 
 #[test]
 fn breaches_of_the_protocol_end_the_link() {
@@ -76,6 +77,91 @@ fn who_claims_blocks_and_sends_others_stops_nobody() {
     cluster.run(Duration::from_millis(20));
     assert_eq!(was_asked(&cluster, honest), 1);
     assert!(was_asked(&cluster, liar) <= 4);
+}
+
+/// A block without transactions.
+fn empty(height: u64, parent: BlockId) -> SignedBlock {
+    let tx_ids = BoundedVec::new(vec![]).unwrap();
+    let block = Block { network: NetworkId(7), height, parent, timestamp_ms: 0, tx_ids };
+    block.sign(&producer_key((height - 1) % 2))
+}
+
+#[test]
+fn a_block_of_somebody_who_left_holds_up_nobody() {
+    let mut cluster = Cluster::new(1, 8, 1, 19);
+    let (stranger, honest) = (cluster.hostile(), cluster.hostile());
+    cluster.say(stranger, Message::Block(empty(3, BlockId([1; 32]))));
+    cluster.input(0, Input::Disconnected { peer: stranger });
+    cluster.submit(0, &transfer(0, 0));
+    cluster.run_until("a block", |c| c.engine(0).chain().height() == 1);
+    let second = empty(2, cluster.engine(0).chain().head());
+    cluster.say(honest, Message::Block(second));
+    cluster.submit(0, &transfer(0, 1));
+    cluster.run(Duration::from_secs(2));
+    assert_eq!(cluster.engine(0).chain().height(), 3);
+}
+
+#[test]
+fn who_comes_claims_and_goes_again_and_again_stops_nobody() {
+    let mut cluster = Cluster::new(1, 8, 1, 20);
+    let liars = [cluster.puppet(), cluster.puppet()];
+    cluster.submit(0, &transfer(0, 0));
+    for turn in 0..40 {
+        let (peer, other) = (liars[turn % 2], liars[(turn + 1) % 2]);
+        if turn >= 2 {
+            cluster.input(0, Input::Connected { peer, direction: Direction::Incoming, address: None });
+        }
+        cluster.say(peer, Message::Hello(Hello { height: u64::MAX, ..cluster.hello() }));
+        if turn > 0 {
+            cluster.input(0, Input::Disconnected { peer: other });
+        }
+        cluster.run(Duration::from_millis(400));
+    }
+    assert_eq!(cluster.engine(0).chain().height(), 1, "in 16 seconds");
+}
+
+#[test]
+fn blocks_that_lead_nowhere_do_not_displace_those_that_were_asked_for() {
+    let mut cluster = Cluster::new(1, 8, 0, 21);
+    let (liar, honest) = (cluster.hostile(), cluster.puppet());
+    for height in 2..=16 {
+        cluster.say(liar, Message::Block(empty(height, BlockId([1; 32]))));
+    }
+    let blocks: Vec<_> = std::iter::successors(Some(empty(1, BlockId::ZERO)), |block| {
+        Some(empty(block.header().height + 1, block.id()))
+    })
+    .take(16)
+    .collect();
+    cluster.say(honest, Message::Hello(Hello { height: 16, ..cluster.hello() }));
+    cluster.beat(honest);
+    let asked = |cluster: &Cluster| {
+        cluster.sent_to(honest).iter().filter(|message| matches!(message, Message::GetBlocks(_))).count()
+    };
+    cluster.run_until("it is asked", |c| asked(c) > 0);
+    blocks.into_iter().for_each(|block| cluster.say(honest, Message::Block(block)));
+    cluster.run(Duration::from_millis(100));
+    assert_eq!((cluster.engine(0).chain().height(), asked(&cluster)), (16, 1));
+}
+
+#[test]
+fn what_is_kept_is_not_given_away_without_end() {
+    let mut cluster = Cluster::new(1, 8, 1, 22);
+    let peer = cluster.hostile();
+    let txs: Vec<_> = (0..30).map(|account| long(account, 0, 1_000_000)).collect();
+    txs.iter().for_each(|tx| cluster.submit(0, tx));
+    cluster.run_until("a block", |c| c.engine(0).chain().height() == 1);
+    let wanted: Vec<_> = txs.iter().map(|tx| tx.id()).collect();
+    let given = |cluster: &mut Cluster| {
+        let first = cluster.sent.len();
+        for _ in 0..200 {
+            let ids = BoundedVec::new(wanted.clone()).unwrap();
+            cluster.say(peer, Message::GetBlockTxs(GetBlockTxs { height: 1, ids }));
+        }
+        cluster.sent[first..].iter().filter(|(.., message)| matches!(message, Message::BlockTx(_))).count() >> 5
+    };
+    assert!((90..=100).contains(&given(&mut cluster)), "MiB");
+    cluster.run(Duration::from_secs(10));
+    assert!((8..=12).contains(&given(&mut cluster)), "MiB");
 }
 
 #[test]

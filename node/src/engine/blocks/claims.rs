@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use starling_mempool::{Allowance, Budget};
 use starling_wire::NodeId;
 
 use super::super::time::Time;
@@ -17,6 +18,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(64);
 /// blocks could keep a producer from making one. Fewer, and a producer might make another block for a height of which
 /// a late neighbour has one.
 const DOUBTED: u32 = 3;
+
+/// For how many milliseconds claims may keep a producer from making a block while nobody sends one: eight seconds, and of
+/// later ones a tenth. Whoever claims, goes and comes back is never asked in vain often enough to be doubted.
+const HOLD: Allowance = Allowance { burst: 8_000, per_second: 100 };
 
 /// What one neighbour said.
 #[derive(Debug, Default)]
@@ -36,6 +41,10 @@ pub(super) struct Claims {
     highest: u64,
     /// When the next pause ends.
     pause_ends: Option<Time>,
+    /// When claims last kept this node from making a block, if the chain has not grown since.
+    held_at: Option<Time>,
+    /// What that has used up of [`HOLD`].
+    held: Budget,
 }
 
 impl Claims {
@@ -63,10 +72,23 @@ impl Claims {
         self.highest >= height
     }
 
-    /// Whether somebody has the block at a height who is to be believed.
-    pub(super) fn credibly_reach(&self, now: Time, height: u64) -> bool {
+    /// Whether this node is not to make the block at a height because somebody has it who is to be believed.
+    pub(super) fn hold_back(&mut self, now: Time, height: u64) -> bool {
         let is_believed = |claim: &Claim| claim.failures < DOUBTED || claim.pause_ends <= now;
-        self.claims.values().any(|claim| claim.height >= height && is_believed(claim))
+        if !self.claims.values().any(|claim| claim.height >= height && is_believed(claim)) {
+            self.held_at = None;
+            return false;
+        }
+        if let Some(since) = self.held_at {
+            self.held.spend(now.since_start(), (now - since).as_millis() as usize, HOLD);
+        }
+        self.held_at = self.held.wait(now.since_start(), 1, HOLD).is_some_and(|wait| wait.is_zero()).then_some(now);
+        self.held_at.is_some()
+    }
+
+    /// The chain has a block more. While it goes on like that, nothing is held up.
+    pub(super) fn grown(&mut self) {
+        self.held_at = None;
     }
 
     /// A neighbour sent a block that was of use.
@@ -148,12 +170,32 @@ mod tests {
         claims.claimed(now, LATE, 9);
         claims.broken(now, &LATE);
         claims.broken(now, &LATE);
-        assert!(claims.credibly_reach(now, 9) && !claims.credibly_reach(now, 10));
+        assert!(claims.hold_back(now, 9) && !claims.hold_back(now, 10));
         claims.broken(now, &LATE);
-        assert!(!claims.credibly_reach(now, 9));
+        assert!(!claims.hold_back(now, 9));
         let pause_ends = claims.deadline().unwrap();
-        assert!(claims.credibly_reach(pause_ends, 9), "until it was asked once more");
+        assert!(claims.hold_back(pause_ends, 9), "until it was asked once more");
         claims.claimed(now, OTHER, 8);
-        assert!(claims.credibly_reach(now, 8));
+        assert!(claims.hold_back(now, 8));
+    }
+
+    #[test]
+    fn claims_that_nobody_proves_hold_back_for_a_tenth_of_the_time() {
+        let (mut claims, mut held) = (Claims::default(), 0);
+        for second in 0..800 {
+            let now = Time::after(Duration::from_secs(second));
+            // Never the same for long.
+            claims.link_lost(now, if second % 2 == 0 { &LATE } else { &OTHER });
+            claims.claimed(now, if second % 2 == 0 { LATE } else { OTHER }, u64::MAX);
+            held += u64::from(claims.hold_back(now, 1));
+        }
+        assert!((80..100).contains(&held), "{held} of 800 seconds");
+        // Whoever catches up is not to make a block before it has, however long that takes.
+        let mut now = Time::after(Duration::from_secs(1000));
+        for height in 1..100 {
+            assert!(claims.hold_back(now, height));
+            claims.grown();
+            now = now + Duration::from_secs(1);
+        }
     }
 }

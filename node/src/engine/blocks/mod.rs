@@ -45,14 +45,32 @@ const MAX_REFUSED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 /// Added to two round trips before a request for blocks or their transactions is given to another neighbour.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How long a neighbour that is sending transactions of a block is waited for: what it may send in answer to one question
+/// takes four seconds at 2 Mbit/s.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Transactions of blocks that a neighbour may owe. It may be asked again while it sends what it was asked for before.
+const MAX_OWED: usize = 4 * MAX_BLOCK_TXS;
+
 /// The next block of the chain, while some of its transactions are missing.
 #[derive(Debug)]
 struct Pending {
     block: VerifiedBlock,
     found: BTreeMap<TxId, VerifiedTx>,
     missing: BTreeSet<TxId>,
-    /// Whom the missing were asked of, and until when it may answer.
-    asked: Option<(NodeId, Time)>,
+    /// Whom the missing were asked of.
+    asked: Option<Asked>,
+    /// Whom they were asked of before, and still are.
+    tried: BTreeSet<NodeId>,
+}
+
+/// A question for transactions of a block.
+#[derive(Debug)]
+struct Asked {
+    peer: NodeId,
+    since: Time,
+    /// Until then it may answer.
+    deadline: Time,
 }
 
 /// What to do with a block that came in.
@@ -82,6 +100,8 @@ pub struct Chain {
     claims: Claims,
     /// Whom blocks were asked of, and until when it may answer.
     syncing: Option<(NodeId, Time)>,
+    /// Whom blocks were last asked of: of those that it sends none gives way to what others sent for its height.
+    followed: Option<NodeId>,
     /// Transactions of blocks that neighbours were asked for and have not sent. They may be late: others were asked
     /// meanwhile, or a neighbour pushed them.
     owed: BTreeMap<NodeId, usize>,
@@ -99,6 +119,7 @@ impl Chain {
             refused: LruCache::new(MAX_REFUSED),
             claims: Claims::default(),
             syncing: None,
+            followed: None,
             owed: BTreeMap::new(),
         }
     }
@@ -156,8 +177,8 @@ impl Chain {
     }
 
     /// Whether the chain is complete as far as any neighbour tells that keeps its word, so that a next block may be made.
-    pub(super) fn is_current(&self, now: Time) -> bool {
-        self.pending.is_none() && self.checking.is_none() && !self.claims.credibly_reach(now, self.head.0 + 1)
+    pub(super) fn is_current(&mut self, now: Time) -> bool {
+        self.pending.is_none() && self.checking.is_none() && !self.claims.hold_back(now, self.head.0 + 1)
     }
 
     /// A neighbour told how far its chain goes.
@@ -187,15 +208,24 @@ impl Chain {
         now - self.reads.remove(at).1 <= PATIENCE
     }
 
-    pub(super) fn link_lost(&mut self, now: Time, peer: &NodeId) {
+    /// A neighbour is taken for dead: others are asked for what it was asked for. What it has it has all the same, should it
+    /// speak again.
+    pub(super) fn suspected(&mut self, peer: &NodeId) {
         self.reads.retain(|(other, _)| other != peer);
+        self.syncing.take_if(|(asked, _)| asked == peer);
+        if let Some(pending) = &mut self.pending {
+            pending.asked.take_if(|asked| asked.peer == *peer);
+        }
+    }
+
+    /// A neighbour is gone, and nobody answers for what it said.
+    pub(super) fn link_lost(&mut self, now: Time, peer: &NodeId) {
+        self.suspected(peer);
         self.claims.link_lost(now, peer);
         self.owed.remove(peer);
-        if self.syncing.is_some_and(|(asked, _)| asked == *peer) {
-            self.syncing = None;
-        }
+        self.ahead.retain(|_, (from, _)| from != peer);
         if let Some(pending) = &mut self.pending {
-            pending.asked.take_if(|(asked, _)| asked == peer);
+            pending.tried.remove(peer);
         }
     }
 
@@ -222,8 +252,10 @@ impl Chain {
             return Receipt::Nothing;
         }
         if header.height > next {
-            if let Some(peer) = from {
-                self.ahead.entry(header.height).or_insert((peer, block.clone()));
+            if let Some(peer) = from
+                && (from == self.followed || !self.ahead.contains_key(&header.height))
+            {
+                self.ahead.insert(header.height, (peer, block.clone()));
             }
             return Receipt::Nothing;
         }
@@ -264,7 +296,8 @@ impl Chain {
         if let Some(peer) = from {
             self.claims.kept(now, &peer);
         }
-        let mut pending = Pending { found: BTreeMap::new(), missing: BTreeSet::new(), asked: None, block };
+        let mut pending =
+            Pending { found: BTreeMap::new(), missing: BTreeSet::new(), asked: None, tried: BTreeSet::new(), block };
         for id in pending.block.tx_ids() {
             match find(id) {
                 Some(tx) => drop(pending.found.insert(*id, tx)),
@@ -278,6 +311,15 @@ impl Chain {
     /// Whether a transaction is what the next block waits for.
     pub(super) fn wants(&self, id: &TxId) -> bool {
         self.pending.as_ref().is_some_and(|pending| pending.missing.contains(id))
+    }
+
+    /// A neighbour sends a transaction of a block: if it was asked for them it is waited for, up to [`LONGEST`]. On a slow line a
+    /// long answer takes longer than [`PATIENCE`], and to ask again would make it slower.
+    pub(super) fn is_sending(&mut self, now: Time, peer: &NodeId, link: &Link) {
+        let asked = self.pending.as_mut().and_then(|pending| pending.asked.as_mut());
+        if let Some(asked) = asked.filter(|asked| asked.peer == *peer) {
+            asked.deadline = deadline(now, link).min(asked.since + LONGEST).max(asked.deadline);
+        }
     }
 
     /// A neighbour sent a transaction of a block. Says whether it was asked for some that it has not sent.
@@ -320,6 +362,7 @@ impl Chain {
     /// Goes on from a block that is applied.
     pub(super) fn append(&mut self, applied: AppliedBlock) {
         self.head = (applied.block.header().height, applied.block.id());
+        self.claims.grown();
         self.recent.push(applied);
     }
 
@@ -343,12 +386,12 @@ impl Chain {
         }
         self.request_txs(now, peers, out);
         let busy = self.pending.is_some() || self.checking.is_some() || self.ahead.contains_key(&next);
-        let mut able = peers.ready().filter(|(peer, _)| self.claims.is_worth_asking(now, peer, next));
+        let able = peers.ready().filter(|(peer, _)| self.claims.is_worth_asking(now, peer, next));
         if !busy
             && self.syncing.is_none()
-            && let Some((peer, link)) = able.next()
+            && let Some((peer, link)) = able.min_by_key(|(_, link)| link.expected_rtt())
         {
-            self.syncing = Some((*peer, deadline(now, link)));
+            (self.syncing, self.followed) = (Some((*peer, deadline(now, link))), Some(*peer));
             let request = GetBlocks { from: next, count: starling_wire::limits::MAX_BLOCKS_PER_REQUEST };
             out(Output::Send { peer: *peer, message: Message::GetBlocks(request) });
         }
@@ -357,18 +400,23 @@ impl Chain {
 
     /// Asks for transactions of the next block: another neighbour if the last one asked has not sent them in time.
     fn request_txs(&mut self, now: Time, peers: &Peers, out: &mut impl FnMut(Output)) {
-        let Some(Pending { block, missing, asked, .. }) = &mut self.pending else { return };
-        if missing.is_empty() || asked.is_some_and(|(_, deadline)| deadline > now) {
+        let Some(Pending { block, missing, asked, tried, .. }) = &mut self.pending else { return };
+        if missing.is_empty() || asked.as_ref().is_some_and(|asked| asked.deadline > now) {
             return;
         }
-        let (height, last) = (block.header().height, asked.map(|(peer, _)| peer));
+        let height = block.header().height;
         let able = || peers.ready().filter(|(peer, _)| self.claims.has(peer, height));
-        // Going round in the order of ids: the first above the last asked, else the first.
-        let next = able().find(|(peer, _)| last.is_none_or(|last| **peer > last)).or_else(|| able().next());
-        *asked = next.map(|(peer, link)| (*peer, deadline(now, link)));
+        if able().all(|(peer, _)| tried.contains(peer)) {
+            tried.clear();
+        }
+        // The nearest first: whoever does not answer takes longer the farther it seems to be.
+        let untried = able().filter(|(peer, _)| !tried.contains(peer));
+        let next = untried.min_by_key(|(_, link)| link.expected_rtt());
+        *asked = next.map(|(peer, link)| Asked { peer: *peer, since: now, deadline: deadline(now, link) });
         let Some((peer, _)) = next else { return };
+        tried.insert(*peer);
         let owed = self.owed.entry(*peer).or_default();
-        *owed = (*owed + missing.len()).min(2 * MAX_BLOCK_TXS);
+        *owed = (*owed + missing.len()).min(MAX_OWED);
         let missing: Vec<TxId> = missing.iter().copied().collect();
         for ids in BoundedVec::chunks(&missing) {
             out(Output::Send { peer: *peer, message: Message::GetBlockTxs(GetBlockTxs { height, ids }) });
@@ -377,9 +425,9 @@ impl Chain {
 
     /// When [`Self::request`] next has work.
     pub(super) fn deadline(&self) -> Option<Time> {
-        let pending = self.pending.as_ref().and_then(|pending| pending.asked);
-        let asked = [self.syncing, pending].into_iter().flatten().map(|(_, deadline)| deadline);
-        asked.chain(self.claims.deadline()).min()
+        let asked = self.pending.as_ref().and_then(|pending| pending.asked.as_ref()).map(|asked| asked.deadline);
+        let syncing = self.syncing.map(|(_, deadline)| deadline);
+        [asked, syncing, self.claims.deadline()].into_iter().flatten().min()
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the engine does with blocks: checks, asks for what they include, applies and makes them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
+use starling_mempool::{Allowance, Budget};
 use starling_wire::{
     Block, BoundedVec, GetBlockTxs, GetBlocks, Message, NodeId, SignedBlock, SignedTx, TxId, Unverified, VerifiedBlock,
 };
@@ -10,6 +11,10 @@ use super::{
     super::{Engine, Event, MAX_ANSWER, Output, Removal, Source, score::Blame, time::Time},
     AppliedBlock, Receipt,
 };
+
+/// Bytes of blocks and their transactions that a neighbour gets because it asks: once more than all that is kept, and then as
+/// much as some thousand transactions a second. What it asks for beyond that is not answered.
+const GIVEN: Allowance = Allowance { burst: 96 << 20, per_second: 1 << 20 };
 
 impl Engine {
     pub(in super::super) fn block(&mut self, now: Time, from: Option<NodeId>, block: SignedBlock) {
@@ -108,6 +113,9 @@ impl Engine {
     /// Blocks are asked for: those that are kept. After those that must be read the others wait for the next request, so
     /// that blocks go out in order.
     pub(in super::super) fn blocks_wanted(&mut self, now: Time, peer: NodeId, request: GetBlocks) {
+        if !self.may_be_given(now, &peer) {
+            return;
+        }
         let heights = request.from..request.from.saturating_add(request.count.into());
         let stored = self.chain.stored(heights.clone(), MAX_ANSWER);
         if !stored.is_empty() {
@@ -116,17 +124,30 @@ impl Engine {
             }
             return;
         }
-        let mut budget = MAX_ANSWER;
-        for block in heights.map_while(|height| self.chain.block(height)) {
-            let message = Message::Block((*block.block).clone());
-            let Some(left) = budget.checked_sub(message.frame_len()) else { break };
-            budget = left;
-            self.outputs.push_back(Output::Send { peer, message });
+        let blocks = heights.map_while(|height| self.chain.block(height));
+        let messages = answer(blocks.map(|applied| Message::Block((*applied.block).clone())));
+        self.give(now, peer, messages);
+    }
+
+    /// Whether a neighbour may be given more of what is kept.
+    fn may_be_given(&self, now: Time, peer: &NodeId) -> bool {
+        let wait = |given: Budget| given.wait(now.since_start(), 1, GIVEN);
+        self.peers.get(peer).is_some_and(|link| wait(link.given) == Some(Duration::ZERO))
+    }
+
+    /// Gives a neighbour what it asked for.
+    fn give(&mut self, now: Time, peer: NodeId, messages: Vec<Message>) {
+        if let Some(link) = self.peers.get_mut(&peer) {
+            link.given.spend(now.since_start(), messages.iter().map(Message::frame_len).sum(), GIVEN);
         }
+        self.outputs.extend(messages.into_iter().map(|message| Output::Send { peer, message }));
     }
 
     /// Transactions of a block are asked for.
     pub(in super::super) fn block_txs_wanted(&mut self, now: Time, peer: NodeId, request: &GetBlockTxs) {
+        if !self.may_be_given(now, &peer) {
+            return;
+        }
         let GetBlockTxs { height, ids } = request;
         let wanted: BTreeSet<TxId> = ids.iter().copied().collect();
         if self.chain.is_stored(*height) {
@@ -139,28 +160,33 @@ impl Engine {
         let included = applied.iter().filter(|tx| wanted.contains(&tx.id()));
         // A block is passed on before it can be applied.
         let pooled = wanted.iter().filter_map(|id| self.pool.get(id));
-        let mut budget = MAX_ANSWER;
-        for tx in included.chain(pooled) {
-            let Some(left) = budget.checked_sub(tx.bytes().len()) else { break };
-            budget = left;
-            self.outputs.push_back(Output::Send { peer, message: Message::BlockTx((**tx).clone()) });
-        }
+        let messages = answer(included.chain(pooled).map(|tx| Message::BlockTx((**tx).clone())));
+        self.give(now, peer, messages);
     }
 
     /// Something was read for a neighbour. A block is never too late.
     pub(in super::super) fn block_read(&mut self, now: Time, peer: NodeId, messages: Vec<Message>) {
         let in_time = self.chain.was_read_in_time(now, &peer);
-        let messages = messages.into_iter().filter(|message| in_time || matches!(message, Message::Block(_)));
-        self.outputs.extend(messages.map(|message| Output::Send { peer, message }));
+        let of_use = messages.into_iter().filter(|message| in_time || matches!(message, Message::Block(_)));
+        self.give(now, peer, of_use.collect());
     }
 
     /// A transaction of a block came. One that was asked for may have come from others meanwhile.
     pub(in super::super) fn block_tx(&mut self, now: Time, peer: NodeId, tx: SignedTx) {
         let owed = self.chain.was_owed(&peer);
         if self.chain.wants(&tx.id()) {
+            if let Some(link) = self.peers.get(&peer) {
+                self.chain.is_sending(now, &peer, link);
+            }
             self.verify(Source::Fetched(peer), Unverified::Tx(tx));
         } else if !owed {
             self.blame(now, peer, Blame::Waste);
         }
     }
+}
+
+/// As many messages as fit into one answer.
+fn answer(messages: impl Iterator<Item = Message>) -> Vec<Message> {
+    let mut left = MAX_ANSWER;
+    messages.take_while(|message| left.checked_sub(message.frame_len()).map(|rest| left = rest).is_some()).collect()
 }
