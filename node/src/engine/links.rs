@@ -128,7 +128,7 @@ impl Engine {
         if !link.probe {
             self.overlay.link_lost(now, &self.peers);
             if link.ready && link.suspected.is_none() {
-                self.neighbour_lost(now);
+                self.neighbour_lost(now, link.first_deliveries);
             }
         }
         if self.scores.is_banned(&peer) {
@@ -142,10 +142,13 @@ impl Engine {
         }
     }
 
-    /// A neighbour with which messages were exchanged is gone, or silent.
-    fn neighbour_lost(&mut self, now: Time) {
-        self.gossip.neighbour_lost(now);
-        self.reconcile.lost(now);
+    /// A neighbour is gone, or silent, that brought so many transactions first. What others brought does not lack now; and who
+    /// comes and goes must not make an outage of it.
+    fn neighbour_lost(&mut self, now: Time, first_deliveries: u64) {
+        if first_deliveries > 0 {
+            self.gossip.neighbour_lost(now);
+            self.reconcile.lost(now);
+        }
     }
 
     /// A link is gone, or carries nothing: what was asked of it is asked of others, and its routes are forgotten.
@@ -271,7 +274,7 @@ impl Engine {
             match link.suspected {
                 None if link.pulse.is_suspect(now) => {
                     link.suspected = Some(now);
-                    silent.push((*peer, link.slot));
+                    silent.push((*peer, link.slot, link.first_deliveries));
                 }
                 Some(since) if now - since >= pulse::GIVE_UP => given_up.push(*peer),
                 _ => {}
@@ -280,10 +283,10 @@ impl Engine {
         for peer in quiet {
             self.send(peer, Message::Alive);
         }
-        for (peer, slot) in silent {
+        for (peer, slot, first_deliveries) in silent {
             self.stats.suspected += 1;
             self.forget_link(now, &peer, slot);
-            self.neighbour_lost(now);
+            self.neighbour_lost(now, first_deliveries);
             self.overlay.link_lost(now, &self.peers);
             self.event(Event::Suspected { peer });
         }

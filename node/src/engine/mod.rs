@@ -301,7 +301,8 @@ impl Engine {
         let out = &mut |output| self.outputs.push_back(output);
         let failovers = self.gossip.timeout(now, &mut self.peers, &mut self.rng, out);
         // One question unanswered is one promise broken, however many ids were in it: a block may have taken them all.
-        let broken: BTreeSet<_> = failovers.iter().map(|failover| (failover.question, failover.broken)).collect();
+        let failovers = failovers.iter().filter(|failover| !failover.excused);
+        let broken: BTreeSet<_> = failovers.map(|failover| (failover.question, failover.broken)).collect();
         if !self.is_late() {
             broken.into_iter().for_each(|(_, peer)| self.blame(now, peer, Blame::BrokenPromise));
         }

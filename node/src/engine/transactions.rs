@@ -15,6 +15,10 @@ const MAX_CHECKING: usize = 8 * 1024;
 /// Signatures being checked from which on the node counts as busy: one that keeps up has one or two.
 const BUSY: usize = 8;
 
+/// Transactions that a neighbour may ask for over and over to be charged once. One whose pool refuses what this one holds asks
+/// for as many a second at most; were it charged for each, honest nodes would ban each other.
+const AGAIN: usize = 128;
+
 /// How late its timer has to be for the node to count as busy, or the machine that it shares. Where there is time it is
 /// late by one or two milliseconds.
 const LATE: Duration = Duration::from_millis(20);
@@ -88,19 +92,17 @@ impl Engine {
 
     pub(super) fn wanted(&mut self, now: Time, peer: NodeId, ids: &[ShortId]) {
         let Some(slot) = self.peers.get(&peer).map(|link| link.slot) else { return };
-        let mut budget = MAX_ANSWER;
+        let (mut left, mut again) = (MAX_ANSWER, 0_usize);
         for id in ids {
             let Some(tx) = self.pool.get_short(id).cloned() else { continue };
-            if self.gossip.asked(now, *id, slot) {
-                // It was sent already, or came from there.
-                self.blame(now, peer, Blame::Waste);
-                continue;
-            }
-            let Some(left) = budget.checked_sub(tx.bytes().len()) else { break };
-            budget = left;
+            let Some(rest) = left.checked_sub(tx.bytes().len()) else { break };
+            left = rest;
+            // It was sent already, or came from there.
+            again += usize::from(self.gossip.asked(now, *id, slot));
             let answer = self.gossip.answer(&tx);
             self.send(peer, answer);
         }
+        (0..again.div_ceil(AGAIN)).for_each(|_| self.blame(now, peer, Blame::Waste));
     }
 
     pub(super) fn verify(&mut self, source: Source, item: Unverified) {

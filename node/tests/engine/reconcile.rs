@@ -383,6 +383,39 @@ fn pools_that_differ_for_good_cost_a_bounded_number_of_bytes() {
     assert!(asked > 1 << 20 && asked <= most, "{asked} bytes of symbols");
 }
 
+fn are_banned(cluster: &Cluster) -> bool {
+    cluster.events.iter().any(|(.., event)| matches!(event, Event::Banned { .. }))
+}
+
+#[test]
+fn pools_that_refuse_each_other_s_transactions_make_no_enemies() {
+    let mut cluster = strangers(&[(0..300).collect(), vec![]], 16);
+    for i in 0..300 {
+        let mut other = tx(i).transaction().clone();
+        other.amount += 1;
+        cluster.submit(1, &other.sign(&account_key(i % ACCOUNTS)).unwrap());
+    }
+    link(&mut cluster, 0, 1);
+    let first = cluster.sent.len();
+    cluster.run(Duration::from_secs(120));
+    assert!([0, 1].iter().all(|i| cluster.engine(*i).pool().len() == 300));
+    assert!(!are_banned(&cluster));
+    // Each is looked at again after 5, 10, 20 and then 40 seconds.
+    let pushes = of_kinds(&cluster.sent[first..], &[Kind::Push]).len();
+    assert!((600..=600 * 6).contains(&pushes), "{pushes}");
+}
+
+#[test]
+fn a_small_pool_and_a_large_one_remain_friends() {
+    let mut cluster = strangers(&[(0..2000).collect()], 17);
+    cluster.pool.max_count = 200;
+    cluster.add(0, None, 17);
+    link(&mut cluster, 0, 1);
+    cluster.run(Duration::from_secs(180));
+    assert_eq!((cluster.engine(0).pool().len(), cluster.engine(1).pool().len()), (2000, 200));
+    assert!(!are_banned(&cluster));
+}
+
 #[test]
 fn a_first_answer_has_as_many_symbols_as_are_wanted() {
     let mut cluster = strangers(&[(0..200).collect()], 14);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use starling_node::engine::Input;
 use starling_wire::{BoundedVec, Goodbye, Message, ShortId, SignedTx};
 
-use crate::cluster::{Cluster, LATENCY, account_key, ids, push, transfer};
+use crate::cluster::{Cluster, LATENCY, account_key, ids, long, push, transfer};
 
 #[test]
 fn a_transaction_reaches_every_pool_and_runs_repeat() {
@@ -104,6 +104,41 @@ fn a_neighbour_that_prunes_is_told_ids_and_one_that_asks_is_pushed_to() {
     cluster.run(Duration::from_secs(2));
     for account in 3..6 {
         assert!(bring(&mut cluster, &transfer(account, 0)));
+    }
+}
+
+#[test]
+fn who_comes_and_goes_makes_no_outage() {
+    let mut cluster = Cluster::new(1, 8, 0, 19);
+    let (source, neighbour) = (cluster.hostile(), cluster.hostile());
+    let first = transfer(0, 0);
+    cluster.say(source, push(first.clone()));
+    cluster.run(Duration::from_millis(10));
+    cluster.say(neighbour, Message::Prune(ids(&[&first])));
+    for _ in 0..4 {
+        let peer = cluster.hostile();
+        cluster.input(0, Input::Disconnected { peer });
+    }
+    let second = transfer(1, 0);
+    cluster.say(source, push(second.clone()));
+    cluster.run(Duration::from_millis(10));
+    assert!(cluster.engine(0).pool().contains(&second.id()) && !cluster.was_pushed(neighbour, &second));
+}
+
+#[test]
+fn whoever_sends_as_much_as_it_may_at_once_breaks_no_promise() {
+    let mut cluster = Cluster::new(1, 8, 0, 20);
+    let peer = cluster.hostile();
+    let txs: Vec<_> = (0..310).map(|i| long(i % 60, i / 60, 1_000_000)).collect();
+    for round in 1..=10 {
+        let lacking: Vec<_> = txs.iter().filter(|tx| !cluster.engine(0).pool().contains(&tx.id())).collect();
+        cluster.say(peer, Message::IHave(ids(&lacking)));
+        assert!(matches!(cluster.sent_to(peer).last(), Some(Message::IWant(ids)) if ids.len() == lacking.len()));
+        for tx in &lacking[..31] {
+            cluster.say(peer, push((*tx).clone()));
+        }
+        cluster.run(Duration::from_secs(1));
+        assert_eq!((cluster.engine(0).pool().len(), cluster.score(peer)), (31 * round, 0.0));
     }
 }
 

@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use starling_wire::{BoundedVec, Message, NodeId, ShortId};
+use starling_wire::{BoundedVec, Message, NodeId, ShortId, limits::MAX_TX};
 
-use super::super::{io::Output, peers::Peers, time::Time};
+use super::super::{MAX_ANSWER, io::Output, peers::Peers, time::Time};
 
 /// Transactions asked for at one time, over all neighbours. Bounds memory; above it, announcements are passed over and
 /// a later one (or a push) brings the transaction.
@@ -44,12 +44,18 @@ struct Request {
     others: VecDeque<NodeId>,
 }
 
+/// Bytes of transactions after which a neighbour may have stopped: it answers with no more than this at once, and one more would
+/// have been too many.
+const FULL_ANSWER: usize = MAX_ANSWER - MAX_TX;
+
 /// What one neighbour is being asked for.
 #[derive(Debug, Default)]
 struct Asked {
     requests: usize,
     /// When it last answered one while there were others.
     answered: Time,
+    /// Bytes that it sent since then, or since a question was last left unanswered because they were enough.
+    sent: usize,
 }
 
 /// What follows from a request that was not answered.
@@ -61,6 +67,8 @@ pub(in super::super) struct Failover {
     pub(in super::super) question: u64,
     /// Who did not send it.
     pub(in super::super) broken: NodeId,
+    /// Whether it sent as much else as it has to.
+    pub(in super::super) excused: bool,
     /// Whom to ask now; nobody if no other neighbour announced it.
     pub(in super::super) next: Option<NodeId>,
 }
@@ -107,12 +115,18 @@ impl Fetch {
         true
     }
 
-    /// It came from a neighbour, or in another way: no need to ask any more. Says whether it was the neighbour's answer.
-    pub(super) fn arrived(&mut self, now: Time, id: ShortId, from: Option<NodeId>) -> bool {
+    /// It came in another way: no need to ask any more.
+    pub(super) fn found(&mut self, id: ShortId) {
+        self.take(id);
+    }
+
+    /// It came from a neighbour, in so many bytes. Says whether that was an answer.
+    pub(super) fn arrived(&mut self, now: Time, id: ShortId, from: NodeId, bytes: usize) -> bool {
         let Some(request) = self.take(id) else { return false };
-        let is_answer = from == Some(request.asked);
+        let is_answer = from == request.asked;
         if is_answer && let Some(asked) = self.asked.get_mut(&request.asked) {
             asked.answered = now;
+            asked.sent += bytes;
         }
         is_answer
     }
@@ -125,6 +139,11 @@ impl Fetch {
         {
             if !self.wait_on(now, id, peers) {
                 failovers.extend(self.fail(now, id, peers, &mut questions));
+            }
+        }
+        for failover in failovers.iter().filter(|failover| failover.excused) {
+            if let Some(asked) = self.asked.get_mut(&failover.broken) {
+                asked.sent = 0;
             }
         }
         failovers
@@ -169,6 +188,8 @@ impl Fetch {
         peers: &Peers,
         questions: &mut BTreeMap<NodeId, u64>,
     ) -> Option<Failover> {
+        let asked = self.requests.get(&id).and_then(|request| self.asked.get(&request.asked));
+        let excused = asked.is_some_and(|asked| asked.sent >= FULL_ANSWER);
         let mut request = self.take(id)?;
         let next = loop {
             match request.others.pop_front() {
@@ -183,7 +204,7 @@ impl Fetch {
             });
             self.ask(now, id, next, question, request.others, peers);
         }
-        Some(Failover { id, question: request.question, broken: request.asked, next })
+        Some(Failover { id, question: request.question, broken: request.asked, excused, next })
     }
 
     fn ask(&mut self, now: Time, id: ShortId, peer: NodeId, question: u64, others: VecDeque<NodeId>, peers: &Peers) {
@@ -259,14 +280,15 @@ mod tests {
         assert_eq!(fetch.expire(Time::ZERO, &peers), []);
         assert_eq!(
             fetch.expire(first, &peers),
-            [Failover { id: ID, question: 0, broken: node(0), next: Some(node(1)) }]
+            [Failover { id: ID, question: 0, broken: node(0), excused: false, next: Some(node(1)) }]
         );
         assert_eq!(
             fetch.link_lost(first, &node(1), &peers),
-            [Failover { id: ID, question: 1, broken: node(1), next: Some(node(2)) }]
+            [Failover { id: ID, question: 1, broken: node(1), excused: false, next: Some(node(2)) }]
         );
         let second = fetch.deadline().unwrap();
-        assert_eq!(fetch.expire(second, &peers), [Failover { id: ID, question: 2, broken: node(2), next: None }]);
+        let last = Failover { id: ID, question: 2, broken: node(2), excused: false, next: None };
+        assert_eq!(fetch.expire(second, &peers), [last]);
         assert_eq!(fetch.deadline(), None);
         assert!(fetch.asked.is_empty() && fetch.requests.is_empty());
     }
@@ -289,7 +311,7 @@ mod tests {
         assert!(!fetch.announced(early, ID, node(1), &peers), "once");
         let deadline = fetch.deadline().unwrap();
         assert_eq!(deadline, early + Duration::from_millis(40));
-        let failover = Failover { id: ID, question: 0, broken: node(1), next: Some(node(0)) };
+        let failover = Failover { id: ID, question: 0, broken: node(1), excused: false, next: Some(node(0)) };
         assert_eq!(fetch.expire(deadline, &peers), [failover], "the first is not given up");
     }
 
@@ -297,10 +319,10 @@ mod tests {
     fn arrival_ends_the_request_and_dead_links_are_skipped() {
         let (mut fetch, mut peers) = (Fetch::default(), peers());
         fetch.announced(Time::ZERO, ID, node(0), &peers);
-        assert!(fetch.arrived(Time::ZERO, ID, Some(node(0))));
-        assert!(!fetch.arrived(Time::ZERO, ID, Some(node(0))) && fetch.deadline().is_none());
+        assert!(fetch.arrived(Time::ZERO, ID, node(0), 250));
+        assert!(!fetch.arrived(Time::ZERO, ID, node(0), 250) && fetch.deadline().is_none());
         fetch.announced(Time::ZERO, ID, node(0), &peers);
-        assert!(!fetch.arrived(Time::ZERO, ID, Some(node(1))) && fetch.requests.is_empty(), "no answer, but here");
+        assert!(!fetch.arrived(Time::ZERO, ID, node(1), 250) && fetch.requests.is_empty(), "no answer, but here");
         for i in 0..9 {
             fetch.announced(Time::ZERO, ID, node(i), &peers);
         }
@@ -327,7 +349,7 @@ mod tests {
             if is_given_up {
                 break;
             }
-            assert!(fetch.arrived(now, id(number), Some(node(0))));
+            assert!(fetch.arrived(now, id(number), node(0), 250));
         }
         let left = fetch.requests.len();
         assert!((70..80).contains(&left), "{left}");
@@ -339,6 +361,21 @@ mod tests {
         let last = fetch.link_lost(now, &node(2), &peers);
         assert_eq!(last.len(), left);
         assert!(last.iter().all(|failover| failover.question == last[0].question && failover.next.is_none()));
+    }
+
+    #[test]
+    fn whoever_has_sent_as_much_as_it_has_to_is_excused_once() {
+        let (mut fetch, peers) = (Fetch::default(), peers());
+        let ids = [2, 3, 4].map(|i| ShortId([i; 8]));
+        ids.iter().for_each(|id| assert!(fetch.announced(Time::ZERO, *id, node(0), &peers)));
+        assert!(fetch.arrived(Time::ZERO, ids[0], node(0), FULL_ANSWER));
+        let excused = |failovers: Vec<Failover>| failovers.iter().map(|f| f.excused).collect::<Vec<_>>();
+        let deadline = fetch.deadline().unwrap();
+        assert!(fetch.announced(deadline, ID, node(1), &peers));
+        let later = [5, 6].map(|i| ShortId([i; 8]));
+        later.iter().for_each(|id| assert!(fetch.announced(deadline, *id, node(0), &peers)));
+        assert_eq!(excused(fetch.expire(deadline, &peers)), [true; 2]);
+        assert_eq!(excused(fetch.expire(fetch.deadline().unwrap(), &peers)), [false; 3]);
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl Gossip {
 
     /// A transaction was submitted here.
     pub(super) fn submitted(&mut self, now: Time, id: ShortId) {
-        self.fetch.arrived(now, id, None);
+        self.fetch.found(id);
         self.seen.submitted(now, id);
     }
 
@@ -156,7 +156,7 @@ impl Gossip {
         pool: &Mempool,
     ) -> Receipt {
         let id = tx.short_id();
-        let pulled = self.fetch.arrived(now, id, Some(peer));
+        let pulled = self.fetch.arrived(now, id, peer, tx.bytes().len());
         let path = Path { ingress: link.slot, labels };
         let (receipt, entry) = self.seen.receive(now, id, path, || pool.get_short(&id).is_some());
         match receipt {
@@ -190,7 +190,7 @@ impl Gossip {
 
     /// A block includes a transaction: nobody needs it any more, and whoever was asked for it may not have it.
     pub(super) fn included(&mut self, now: Time, id: ShortId) {
-        self.fetch.arrived(now, id, None);
+        self.fetch.found(id);
         self.seen.included(now, id);
     }
 

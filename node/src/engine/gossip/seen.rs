@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use lru::LruCache;
+use starling_mempool::{Allowance, Budget};
 use starling_wire::ShortId;
 
 use super::{
@@ -21,8 +22,16 @@ const CAPACITY: usize = 128 * 1024;
 const FRESH: Duration = Duration::from_secs(60);
 
 /// How long a transaction that was refused for a reason that may pass (a full pool, a nonce too high) is not looked at
-/// again. Shorter repeats useless checks, longer delays a second chance.
+/// again. Shorter repeats useless checks, longer delays a second chance. Each time that it is refused again it is twice as long,
+/// up to [`MAX_DOUBLINGS`] times: pools that differ for good would exchange what they do not want without end.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// See [`RETRY_AFTER`]. It is forgotten after [`FRESH`] at the earliest.
+const MAX_DOUBLINGS: u32 = 3;
+
+/// How many of those are asked for when they are offered again: a thousand at once, then so many a second. Neighbours count
+/// what they are asked for more than twice as waste.
+const SECOND_LOOKS: Allowance = Allowance { burst: 1024, per_second: 128 };
 
 /// What became of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +64,8 @@ pub(super) struct Entry {
     pub(super) since: Time,
     /// Copies that came, the first included.
     pub(super) copies: u8,
+    /// How often it was refused for a while.
+    refusals: u8,
 }
 
 impl Entry {
@@ -69,6 +80,7 @@ impl Entry {
             path,
             since: now,
             copies: 0,
+            refusals: 0,
         }
     }
 
@@ -86,6 +98,7 @@ impl Entry {
     pub(super) fn lacks(&mut self, slot: u8) {
         self.holders.remove(slot);
         self.pushed.remove(slot);
+        self.again.remove(slot);
         self.told.insert(slot);
     }
 
@@ -115,12 +128,14 @@ pub(in super::super) enum Receipt {
 pub(super) struct Seen {
     fresh: LruCache<ShortId, Entry>,
     past: Past,
+    /// What was used up of [`SECOND_LOOKS`].
+    second_looks: Budget,
 }
 
 impl Seen {
     pub(super) fn new() -> Self {
         // Room is taken as it is needed: most nodes never remember so many.
-        Self { fresh: LruCache::unbounded(), past: Past::default() }
+        Self { fresh: LruCache::unbounded(), past: Past::default(), second_looks: Budget::default() }
     }
 
     /// Notes that a copy came in, of something that is in the pool or not; from a neighbour unless the path's ingress is
@@ -186,11 +201,12 @@ impl Seen {
 
     /// Notes that a neighbour announced it; says whether it is worth asking for.
     pub(super) fn announced(&mut self, now: Time, id: ShortId, slot: u8, is_pooled: impl FnOnce() -> bool) -> bool {
-        match self.get(id) {
+        match self.fresh.peek_mut(&id) {
             None => !self.past.contains(&id) && !is_pooled(),
             Some(entry) => {
                 entry.holders.insert(slot);
                 matches!(entry.fate, Fate::RefusedUntil(time) if now >= time)
+                    && self.second_looks.take(now.since_start(), 1, SECOND_LOOKS)
             }
         }
     }
@@ -199,7 +215,9 @@ impl Seen {
     pub(super) fn refused(&mut self, now: Time, id: ShortId, invalid: bool) {
         self.past.remove(&id);
         if let Some(entry) = self.get(id) {
-            entry.fate = if invalid { Fate::Invalid } else { Fate::RefusedUntil(now + RETRY_AFTER) };
+            let wait = RETRY_AFTER * (1 << u32::from(entry.refusals).min(MAX_DOUBLINGS));
+            entry.refusals = entry.refusals.saturating_add(1);
+            entry.fate = if invalid { Fate::Invalid } else { Fate::RefusedUntil(now + wait) };
         }
     }
 
