@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use proptest::prelude::*;
 use starling_wire::{
-    GetSymbols, Kind, Message, NodeId, ShortId,
+    Digest, GetSymbols, Kind, Message, NodeId, ShortId, Slice,
     sketch::{Encoder, Symbol},
 };
 
@@ -204,6 +204,24 @@ fn digests_without_end_are_answered_with_a_bounded_number_of_bytes() {
         .filter_map(|(.., message)| if let Message::Sketch(sketch) = message { Some(sketch.salt) } else { None })
         .collect();
     assert!(salts.len() < 256, "{} answers", salts.len());
+}
+
+#[test]
+fn digests_of_what_is_equal_are_not_free() {
+    let mut cluster = strangers(&[(0..200).collect()], 9);
+    let (peer, other) = (cluster.hostile(), cluster.hostile());
+    let slice = Slice::new(16, 0).unwrap();
+    let holds = cluster.engine(0).pool().fingerprint(slice);
+    for salt in 0..5000 {
+        cluster.say(peer, Message::Digest(Digest { salt, slice, holds, wanted: 0 }));
+    }
+    let is_answered = |cluster: &mut Cluster, peer| {
+        cluster.say(peer, differing_digest(6000, 0));
+        matches!(cluster.sent_to(peer).last(), Some(Message::Sketch(_)))
+    };
+    assert!(!is_answered(&mut cluster, peer) && is_answered(&mut cluster, other));
+    cluster.run(Duration::from_secs(60));
+    assert!(is_answered(&mut cluster, peer));
 }
 
 #[test]

@@ -30,8 +30,11 @@ const ID: usize = size_of::<ShortId>();
 /// Ids that can be looked at again for more symbols, most of which they are not in, in the time it takes to mix one in.
 const LOOKS: usize = 32;
 
+/// What any digest costs: it is looked up what is held, and what of it waits to be heard of again.
+const DIGEST: usize = 256;
+
 const _: () = assert!(MAX_FIRST <= MAX_SYMBOLS && MAX_SESSION >= MAX_SYMBOLS);
-const _: () = assert!(2 * MAX_SLICE + MAX_SYMBOLS * Symbol::BYTES <= SYMBOLS.burst as usize);
+const _: () = assert!(DIGEST + 2 * MAX_SLICE + MAX_SYMBOLS * Symbol::BYTES <= SYMBOLS.burst as usize);
 
 /// What follows from a digest.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,16 +83,22 @@ impl Answers {
         out: &mut impl FnMut(Output),
     ) -> Answer {
         let Digest { salt, slice, holds, wanted } = *digest;
+        if !budget.take(now.since_start(), DIGEST, SYMBOLS) {
+            return Answer::Given;
+        }
         let held = pool.fingerprint(slice);
+        let (own, theirs) = (held.count as usize, holds.count as usize);
+        // To know what a narrow slice holds means to look at all of it, and somebody may have filled it on purpose.
+        let looks = if slice == Slice::ALL { own } else { 0 };
+        budget.spend(now.since_start(), own - looks, SYMBOLS);
         if held == holds {
             return Answer::Equal;
         }
         let mut take = |bytes| budget.take(now.since_start(), bytes, SYMBOLS);
-        let (own, theirs) = (held.count as usize, holds.count as usize);
         let (larger, surplus) = (own.max(theirs), own.abs_diff(theirs));
         if surplus >= (larger / 2).max(LEAST_OFFER) || larger > 2 * MAX_SLICE {
             if own < theirs {
-                return if take(own + ID) { Answer::Ask } else { Answer::Given };
+                return if take(looks + ID) { Answer::Ask } else { Answer::Given };
             }
             if take(own.min(MAX_IDS) * ID) {
                 offer(peer, salt, slice, own, pool, out);
@@ -99,7 +108,7 @@ impl Answers {
         // The surplus differs, but for what has come since the digest was sent, so that less than enough is given for it. What
         // else differs the neighbour may know from other comparisons.
         let first = (surplus * 5 / 4).clamp(FIRST_SYMBOLS, MAX_FIRST).max(wanted.into());
-        if take(own + first * Symbol::BYTES) {
+        if take(looks + first * Symbol::BYTES) {
             let mut encoder = Encoder::new(salt, pool.short_ids(slice.range()));
             let symbols = encoder.next_symbols(first);
             out(send(peer, sketch(salt, encoder.len(), 0, symbols)));
