@@ -157,14 +157,16 @@ pub(crate) async fn account_nonces(client: &HttpClient, accounts: Vec<AccountId>
         .sum()
 }
 
-/// The traces of nodes that have ended.
+/// The traces of nodes that have ended. A last line without an end is passed over: its node was killed, or the disk was
+/// full, in the midst of writing it, and all lines before are as they should be.
 pub(crate) fn read_traces(nodes: &[NodeEntry]) -> anyhow::Result<Vec<Vec<Delivery>>> {
     nodes
         .iter()
         .map(|node| {
             let text = fs::read_to_string(&node.trace)
                 .with_context(|| format!("the trace {} cannot be read", node.trace.display()))?;
-            text.lines().map(|line| line.parse().map_err(|why| anyhow!("{}: {why}", node.trace.display()))).collect()
+            let whole = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+            whole.map(|line| line.parse().map_err(|why| anyhow!("{}: {why}", node.trace.display()))).collect()
         })
         .collect()
 }
@@ -186,4 +188,43 @@ where
             answer.map_err(|error| anyhow!("{} does not answer: {error}; {}", node.name, log_tail(&node.log)))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::slice;
+
+    use starling_wire::{NodeId, ShortId};
+
+    use super::*;
+
+    #[test]
+    fn half_a_line_at_the_end_of_a_trace_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = NodeEntry {
+            name: "node-00".into(),
+            id: NodeId([0; 32]),
+            peer_id: String::new(),
+            addresses: Vec::new(),
+            region: None,
+            rpc: String::new(),
+            pid: 0,
+            data_dir: dir.path().into(),
+            log: dir.path().join("log"),
+            trace: dir.path().join("trace"),
+        };
+        let line = |us: u64| Delivery { unix_us: us, id: ShortId([1; 8]), from: None };
+        let read = |end: &str| {
+            fs::write(&node.trace, format!("{}\n{}\n{end}", line(1), line(2))).unwrap();
+            read_traces(slice::from_ref(&node))
+        };
+        // However much of it was written.
+        for half in ["", "3", "3 0x01", "3 0x0101010101010101 lo", "3 0x0101010101010101 local"] {
+            assert_eq!(read(half).unwrap(), [[line(1), line(2)]], "{half:?}");
+        }
+        for bad in ["3 0x01\n", "\n", "3 0x01\n4 0x01"] {
+            let error = read(bad).unwrap_err().to_string();
+            assert!(error.contains("trace: `"), "{error}");
+        }
+    }
 }
