@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -148,7 +149,7 @@ impl Run {
         Self {
             schema: Self::SCHEMA.to_owned(),
             program: format!("starling-testnet {} ({build} build)", env!("CARGO_PKG_VERSION")),
-            command: std::env::args().map(|arg| quoted(&arg)).collect::<Vec<_>>().join(" "),
+            command: command_line(std::env::args_os()),
             ended: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             host: Host::look(),
             links: links.collect(),
@@ -209,8 +210,26 @@ fn read<T: DeserializeOwned>(path: &Path, schema: &str) -> Result<T, Failure> {
     serde_json::from_slice(&text).map_err(bad)
 }
 
+/// Arguments as a shell takes them. What is no text in them, as a file's name need not be, is shown as `�`.
+fn command_line(args: impl IntoIterator<Item = OsString>) -> String {
+    args.into_iter().map(|arg| quoted(&arg.to_string_lossy())).collect::<Vec<_>>().join(" ")
+}
+
 /// An argument as a shell takes it.
 fn quoted(arg: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+./:,@%".contains(c);
     if !arg.is_empty() && arg.chars().all(plain) { arg.to_owned() } else { format!("'{}'", arg.replace('\'', "'\\''")) }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    #[test]
+    fn a_command_line_is_told_whatever_its_arguments_are() {
+        let args = [OsString::from("measure"), "it's".into(), OsString::from_vec(b"/tmp/\xff".to_vec())];
+        assert_eq!(command_line(args), "measure 'it'\\''s' '/tmp/\u{fffd}'");
+    }
 }
