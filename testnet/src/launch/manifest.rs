@@ -101,9 +101,11 @@ impl Manifest {
 
     /// Reads the manifest of the testnet `name` among those in `dir`.
     pub(crate) fn read(dir: &Path, name: &str) -> Result<Self, Failure> {
-        let path = dir.join(name).join(Self::NAME);
+        let root = dir.join(name);
+        let path = root.join(Self::NAME);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && root.is_dir() => return Err(Self::missing(&root)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Failure::usage(format!(
                     "there is no testnet `{name}`: no {} to read. Bring one up with `starling-testnet up --name \
@@ -119,6 +121,16 @@ impl Manifest {
             return Err(bad(format!("its schema is `{}`, not `{}`", manifest.schema, Self::SCHEMA)));
         }
         Ok(manifest)
+    }
+
+    /// A testnet's directory is there without a manifest. `down` does not remove it: it might be anything.
+    pub(super) fn missing(root: &Path) -> Failure {
+        Failure::usage(format!(
+            "{root} is no testnet, as there is no {name} in it: an `up` that is ended before it is complete leaves \
+             such a directory. If that is what it is, remove it with `rm -r {root}`; if not, choose another --name",
+            root = root.display(),
+            name = Self::NAME
+        ))
     }
 
     /// Writes it into a testnet's directory in one step: whoever sees it sees all of it.
