@@ -24,7 +24,7 @@ use super::{
 use crate::{
     launch::{Relay, Spec, Testnet},
     load::{self, LoadSpec, Outcome, Sender},
-    measure::{self, Chain, Due, Load, Punctuality, Report, Sample, Settled, Spread},
+    measure::{self, Chain, Clocks, Due, Load, Punctuality, Report, Sample, Settled, Spread},
     report::{self, Data},
     sim,
 };
@@ -198,6 +198,7 @@ impl Experiment {
         let plan = load::plan(&self.load, &mut senders).await?;
         let due: BTreeMap<TxId, Due> =
             plan.iter().map(|planned| (planned.id, Due { at: planned.at, node: planned.node })).collect();
+        let clocks = Clocks::now();
         testnet.start().await?;
         testnet.settle().await?;
         let (nodes, clients) = (&testnet.manifest().nodes, testnet.clients()?);
@@ -213,6 +214,8 @@ impl Experiment {
             tokio::time::sleep(self.settle).await;
             measure::sample(nodes, &clients).await
         };
+        // From here on nobody reads the world's clock any more.
+        clocks.check(Clocks::now()).map_err(|set| Failure::new(Kind::Failed, set))?;
         let (outcome, before) = tokio::join!(load::run(plan, &clients), settled);
         let before = before?;
         let accepted = (warm_up + outcome.accepted.len()) as u64;

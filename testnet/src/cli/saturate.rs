@@ -94,7 +94,8 @@ impl Saturate {
             // Nodes that know nothing of each other do more for each transaction than they would go on doing.
             let warm_up = LoadSpec { rate: rate / 2.0, ..load };
             let tried = match experiment.with_loads(warm_up, load, PATIENCE).run(interrupt).await {
-                // Nodes are driven to where they may be too busy to answer whoever measures them.
+                // Nodes are driven to where they may be too busy to answer whoever measures them. That the clock was
+                // set says nothing of the rate, either.
                 Err(failure) if !failed && failure.kind() != Kind::Interrupted => {
                     failed = true;
                     say(format_args!("{}: {rate} tx/s: {failure}; once more", experiment.testnet.relay.name()));

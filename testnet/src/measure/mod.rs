@@ -1,5 +1,6 @@
 //! What a load did to a testnet: counters and traces in, figures out.
 
+mod clock;
 mod collect;
 mod comparison;
 mod figure;
@@ -11,6 +12,7 @@ mod spread;
 mod threshold;
 
 pub(crate) use self::{
+    clock::Clocks,
     collect::{Sample, Settled, account_nonces, read_traces, sample, settle_chain, settle_relay},
     comparison::Comparison,
     punctuality::{Due, Punctuality},
