@@ -1,6 +1,10 @@
 //! Account state: what transactions are checked against, and what blocks change.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use starling_wire::{AccountId, NetworkId, SignedTx, VerifiedTx};
 
@@ -72,13 +76,21 @@ pub struct Ledger {
     limits: Limits,
     rules: TxRules,
     accounts: BTreeMap<AccountId, Account>,
+    /// What [`Self::digest`] is, if it was asked for since the last change: there may be millions of accounts.
+    digest: OnceLock<[u8; 32]>,
 }
 
 impl Ledger {
     /// The state before the first block.
     pub fn new(genesis: &Genesis) -> Self {
         let accounts = genesis.accounts.iter().map(|a| (a.id, Account { nonce: 0, balance: a.balance })).collect();
-        Self { network: genesis.network, limits: genesis.limits.clone(), rules: TxRules::default(), accounts }
+        Self {
+            network: genesis.network,
+            limits: genesis.limits.clone(),
+            rules: TxRules::default(),
+            accounts,
+            digest: OnceLock::new(),
+        }
     }
 
     /// The same with an embedder's rules on top of the network's.
@@ -89,6 +101,7 @@ impl Ledger {
     /// Takes over what blocks have made of accounts, as it was kept. All others are as the genesis has them.
     pub fn restore(&mut self, accounts: impl IntoIterator<Item = (AccountId, Account)>) {
         self.accounts.extend(accounts);
+        self.digest.take();
     }
 
     /// Applies a block's transactions in their order, or none of them. Each must be for this network and within its
@@ -101,18 +114,22 @@ impl Ledger {
         }
         // An account that received nothing is still unknown: keeping it would let anybody fill the memory for fees.
         let changed = changes.accounts.into_iter().filter(|(_, account)| *account != Account::default());
-        self.accounts.extend(changed.collect::<Vec<_>>());
+        let changed: Vec<_> = changed.collect();
+        self.accounts.extend(changed);
+        self.digest.take();
         Ok(())
     }
 
     /// blake3 over all accounts that are not in the default state, in the order of their ids, each as id, nonce and
     /// balance. Nodes that applied the same blocks have the same.
     pub fn digest(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_derive_key(DIGEST_CONTEXT);
-        for (id, account) in self.accounts.iter().filter(|(_, account)| **account != Account::default()) {
-            hasher.update(&id.0).update(&account.nonce.to_le_bytes()).update(&account.balance.to_le_bytes());
-        }
-        *hasher.finalize().as_bytes()
+        *self.digest.get_or_init(|| {
+            let mut hasher = blake3::Hasher::new_derive_key(DIGEST_CONTEXT);
+            for (id, account) in self.accounts.iter().filter(|(_, account)| **account != Account::default()) {
+                hasher.update(&id.0).update(&account.nonce.to_le_bytes()).update(&account.balance.to_le_bytes());
+            }
+            *hasher.finalize().as_bytes()
+        })
     }
 }
 
