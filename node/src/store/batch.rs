@@ -8,7 +8,7 @@ use starling_wire::{AccountId, NodeId, SignedBlock, VerifiedTx};
 use super::record::{StoredPeer, TxRecord};
 
 /// What is to be written in one commit. There are at most as many transactions in it as the pool holds, as many
-/// removals as the file holds transactions (and, after a failure, as came and went in a second), as many blocks as the chain
+/// removals as the file holds transactions (and, after a failure, as were tried to be written), as many blocks as the chain
 /// keeps, as many accounts as there are, and [`super::MAX_PEERS`] peers.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -16,6 +16,8 @@ pub(super) struct Batch {
     pub(super) txs: BTreeMap<u64, TxRecord>,
     /// Numbers of transactions that are in the file and should not be.
     pub(super) gone: BTreeSet<u64>,
+    /// Transactions with numbers below this may be in the file although the commit failed.
+    tried: u64,
     pub(super) accounts: BTreeMap<AccountId, Account>,
     /// By height.
     pub(super) blocks: BTreeMap<u64, (SignedBlock, Vec<VerifiedTx>)>,
@@ -69,11 +71,18 @@ impl Batch {
         self.blocks = self.blocks.split_off(&self.oldest);
     }
 
-    /// Takes in what came after. This batch may be in the file in part or in whole: its removals stay.
+    /// It is being written: if that fails, it may be in the file all the same.
+    pub(super) fn try_now(&mut self) {
+        self.tried = self.txs.last_key_value().map_or(0, |(number, _)| number + 1).max(self.tried);
+    }
+
+    /// Takes in what came after. If a commit was tried, this batch may be in the file in part or in whole: its removals stay.
     pub(super) fn merge(&mut self, newer: Self) {
         for number in newer.gone {
-            self.txs.remove(&number);
-            self.gone.insert(number);
+            let never_reached_the_file = self.txs.remove(&number).is_some() && number >= self.tried;
+            if !never_reached_the_file {
+                self.gone.insert(number);
+            }
         }
         self.txs.extend(newer.txs);
         self.accounts.extend(newer.accounts);
@@ -123,6 +132,7 @@ mod tests {
         let mut batch = Batch::default();
         (1..4).for_each(|number| batch.add(number, record(number)));
         batch.add_block((*block(1, None, &[])).clone(), Vec::new(), 1);
+        batch.try_now();
         let mut newer = Batch::default();
         newer.remove(2);
         newer.add(4, record(4));
@@ -133,6 +143,25 @@ mod tests {
         assert_eq!(batch.txs[&3].origin, Origin::Local);
         assert!(batch.gone.contains(&2), "it may have reached the file");
         assert_eq!(batch.blocks.keys().copied().collect::<Vec<_>>(), [2], "the first is of no use any more");
+    }
+
+    #[test]
+    fn what_comes_and_goes_while_nothing_can_be_written_leaves_nothing_behind() {
+        let mut batch = Batch::default();
+        batch.replace(1, record(1));
+        batch.add(2, record(2));
+        batch.try_now();
+        for number in 3..100 {
+            let mut newer = Batch::default();
+            newer.remove(number - 1);
+            newer.add(number, record(number));
+            batch.merge(newer);
+        }
+        let mut newer = Batch::default();
+        newer.remove(1);
+        batch.merge(newer);
+        assert_eq!(batch.gone.iter().copied().collect::<Vec<_>>(), [1, 2], "these were tried");
+        assert_eq!(batch.txs.keys().copied().collect::<Vec<_>>(), [99]);
     }
 
     #[test]

@@ -151,7 +151,7 @@ pub(super) fn run(inbox: &Arc<Inbox>, db: Database, mut reopen: Reopen) {
             continue;
         };
         todo.merge(batch);
-        let result = if todo.is_empty() { Ok(()) } else { write(&mut db, &mut reopen, &todo) };
+        let result = if todo.is_empty() { Ok(()) } else { write(&mut db, &mut reopen, &mut todo) };
         let written = result.is_ok();
         match result {
             Ok(()) => {
@@ -247,11 +247,12 @@ fn attempt<T>(db: Option<&Database>, height: u64, read: impl FnOnce(&Database) -
     }
 }
 
-fn write(db: &mut Option<Database>, reopen: &mut Reopen, batch: &Batch) -> Result<(), String> {
+fn write(db: &mut Option<Database>, reopen: &mut Reopen, batch: &mut Batch) -> Result<(), String> {
     let db = match db {
         Some(db) => db,
         None => db.insert(reopen()?),
     };
+    batch.try_now();
     // Those who wait must be answered, whatever becomes of the database.
     match catch_unwind(AssertUnwindSafe(|| file::commit(db, batch))) {
         Ok(result) => result.map_err(|error| error.to_string()),
