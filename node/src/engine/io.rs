@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, fmt, ops::Range, time::Duration};
 
 use bytes::Bytes;
 use starling_mempool::{Place, Rejection};
-use starling_wire::{BlockId, DecodeError, Message, NodeId, SignatureError, SignedTx, TxId, Unverified, Verified};
+use starling_wire::{
+    BlockId, DecodeError, Message, NodeId, SignatureError, SignedTx, TxId, Unverified, Verified, VerifiedTx,
+};
 
 use super::persist::Change;
 
@@ -226,8 +228,8 @@ pub enum Output {
 pub enum Event {
     /// A transaction entered the pool, and was passed on.
     Admitted {
-        /// The transaction.
-        id: TxId,
+        /// The transaction. It may have left the pool since, into a block that waited for it.
+        tx: VerifiedTx,
         /// Who brought it; `None` if it was submitted here.
         from: Option<NodeId>,
         /// Whether it can be included now.

@@ -220,6 +220,6 @@ impl Engine {
     fn admitted(&mut self, now: Time, tx: &VerifiedTx, from: Option<NodeId>, place: Place) {
         let out = &mut |output| self.outputs.push_back(output);
         self.gossip.relay(now, tx, &mut self.peers, out);
-        self.event(Event::Admitted { id: tx.id(), from, place });
+        self.event(Event::Admitted { tx: tx.clone(), from, place });
     }
 }

@@ -128,13 +128,15 @@ impl Driver {
         self.engine.handle(self.clock.now(), input);
     }
 
-    /// Tells the engine if the world's clock was set.
+    /// Tells the engine if the world's clock was set, and others by a record of now where this node is: what was signed by the
+    /// old clock may be of another day, and so refused.
     fn look_at_clock(&mut self) {
         let unix_start_ms = self.clock.unix_start_ms_now();
         if unix_start_ms.abs_diff(self.unix_start_ms) > CLOCK_ERROR_MS {
             self.unix_start_ms = unix_start_ms;
             let unix_ms = unix_start_ms + self.clock.now().since_start().as_millis() as u64;
             self.handle(Input::WallClock { unix_ms });
+            self.renew_record();
         }
     }
 
@@ -299,14 +301,12 @@ impl Driver {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Admitted { id, from, place } => {
-                tracing::debug!(%id, ?from, ?place, "transaction admitted");
-                self.trace.delivered(self.clock.now(), id.short(), from);
-                if self.admissions.receiver_count() > 0
-                    && let Some(tx) = self.engine.pool().get(&id)
-                {
+            Event::Admitted { tx, from, place } => {
+                tracing::debug!(id = %tx.id(), ?from, ?place, "transaction admitted");
+                self.trace.delivered(self.clock.now(), tx.short_id(), from);
+                if self.admissions.receiver_count() > 0 {
                     // The last one to listen may leave just now.
-                    let _left = self.admissions.send((tx.clone(), place));
+                    let _left = self.admissions.send((tx, place));
                 }
             }
             Event::Refused { id, from, rejection } => tracing::debug!(%id, ?from, %rejection, "transaction refused"),

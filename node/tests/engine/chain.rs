@@ -205,6 +205,20 @@ fn transactions_of_a_block_that_came_otherwise_meanwhile_are_no_waste() {
 }
 
 #[test]
+fn what_a_block_waits_for_is_told_of_though_it_leaves_the_pool_at_once() {
+    let mut cluster = Cluster::new(1, 8, 0, 19);
+    let peer = cluster.hostile();
+    let (block, txs) = block_of(1);
+    cluster.say(peer, block);
+    cluster.run(Duration::from_millis(1));
+    cluster.say(peer, push(txs[0].clone()));
+    cluster.run(Duration::from_millis(1));
+    assert!(cluster.engine(0).chain().height() == 1 && cluster.engine(0).pool().is_empty());
+    let told = |event: &Event| matches!(event, Event::Admitted { tx, .. } if **tx == txs[0]);
+    assert!(cluster.events.iter().any(|(.., event)| told(event)));
+}
+
+#[test]
 fn only_the_producer_whose_turn_it_is_makes_a_block() {
     let mut cluster = Cluster::new(1, 8, 0, 13);
     let block = |key: &SecretKey, height, parent| {

@@ -148,8 +148,8 @@ impl Starling {
 
     fn event(cx: &mut Cx<'_, Frame>, event: Event) {
         match event {
-            Event::Admitted { id, .. } => {
-                if let Some(tx) = cx.catalog.number(&id) {
+            Event::Admitted { tx, .. } => {
+                if let Some(tx) = cx.catalog.number(&tx.id()) {
                     cx.act(Action::Delivered { tx });
                 }
             }

@@ -502,8 +502,8 @@ impl<'a> World<'a> {
                 };
                 self.input(from, Input::Verified { source, verdict });
             }
-            Output::Event(Event::Admitted { id, .. }) => {
-                if let Some(tx) = self.catalog.number(&id) {
+            Output::Event(Event::Admitted { tx, .. }) => {
+                if let Some(tx) = self.catalog.number(&tx.id()) {
                     self.delivered[tx as usize].1.insert(from, self.now);
                 }
             }
