@@ -56,7 +56,7 @@ pub(crate) fn replacement(tx: &SignedTx, old: FeeRate, percent: u64) -> Result<(
     Ok(())
 }
 
-/// Whether as much may be replaced at once as the transaction would replace; `wait` is what its sender's budget says.
+/// Whether the sender may have as much relayed in vain as it might be; `wait` is what its budget says.
 pub(crate) fn budget(wait: Option<Duration>) -> Result<(), Rejection> {
     match wait {
         Some(Duration::ZERO) => Ok(()),

@@ -7,7 +7,7 @@ use starling_wire::{SignatureError, SignedTx, TxId, VerifiedTx, limits::TX_OVERH
 
 use crate::{
     AccountView, Inserted, Mempool, Origin, Place, PoolConfig, Rejection,
-    pool::REPLACED_BY_SENDER,
+    pool::IN_VAIN,
     testing::{Accounts, Wallet},
 };
 
@@ -141,7 +141,7 @@ fn replacing_costs_more_each_time_and_is_rationed() {
             Err(other) => panic!("{other}"),
         }
     }
-    let most = REPLACED_BY_SENDER.burst + 3600 * REPLACED_BY_SENDER.per_second;
+    let most = IN_VAIN.burst + 3600 * IN_VAIN.per_second;
     assert!((most / 2..=most).contains(&replaced), "{replaced} of {most}");
     assert!(refused > 600);
     // The one that follows it is still in its place.
@@ -150,6 +150,33 @@ fn replacing_costs_more_each_time_and_is_rationed() {
     // Somebody else is not bothered.
     arena.send(1, 0, 10).unwrap();
     arena.send(1, 0, 11).unwrap();
+}
+
+/// The same for free: what has a gap before it and is valid up to the next block only is relayed and then forgotten, each time
+/// with all that it replaced.
+#[test]
+fn what_outlives_its_validity_is_rationed_like_what_is_replaced() {
+    let mut arena = Arena::of_size(1000);
+    let (mut relayed, mut fee) = (0, 40_000);
+    for height in 0..1000 {
+        arena.now += Duration::from_secs(1);
+        for nonce in 1..16 {
+            for _ in 0..4 {
+                fee += fee / 10_000 + 1;
+                let mut fields = arena.long(0, nonce, fee, 32_000).transaction().clone();
+                fields.valid_until = Some(height + 1);
+                let tx = arena.wallets[0].sign(fields);
+                let len = tx.bytes().len() as u64;
+                let inserted = arena.pool.insert(arena.now, tx, Origin::Peer, height, &arena.accounts);
+                relayed += if inserted.is_ok() { len } else { 0 };
+            }
+        }
+        arena.pool.apply_block(arena.now, height + 1, &[], &arena.accounts);
+        assert_eq!(arena.pool.len(), 0);
+    }
+    // What is valid at one time may all be in vain: half a MiB.
+    let most = (512 << 10) + IN_VAIN.burst + 1000 * IN_VAIN.per_second;
+    assert!((most / 2..=most).contains(&relayed), "{relayed} of {most} bytes");
 }
 
 /// Many accounts hold all places with what pays little, at no cost as long as it is not included ("locking" in Wang et

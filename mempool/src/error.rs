@@ -94,7 +94,8 @@ pub enum Rejection {
         max: usize,
     },
     /// So much was replaced lately, of the sender's or by the peer that brought this, that no more may be now.
-    #[error("too many transactions were replaced lately; wait {} s, or for a block to include the one with this nonce",
+    #[error("too many of the sender's transactions were replaced lately, or were in no block while they were valid; wait {} s, or \
+        make one that replaces none and has no valid_until",
         wait.as_secs().saturating_add(1))]
     ReplacedTooOften {
         /// How long until it may be replaced.

@@ -176,7 +176,7 @@ impl World {
     fn block(&mut self, before: BTreeSet<TxId>, txs: &[VerifiedTx]) {
         self.height += 1;
         self.ledger.apply(self.height, &PRODUCER, txs).expect("what is pending applies");
-        let removed = self.pool.apply_block(self.height, txs, &self.ledger);
+        let removed = self.pool.apply_block(self.now, self.height, txs, &self.ledger);
         let distinct: BTreeSet<_> = removed.iter().copied().collect();
         assert_eq!(distinct.len(), removed.len());
         assert_eq!(self.ids(), &before - &distinct);

@@ -12,7 +12,7 @@ use starling_wire::{AccountId, TxId, VerifiedTx, limits::TX_OVERHEAD};
 use crate::{
     AccountView, Mempool, Origin, Place, PoolConfig, Rejection,
     floor::{Fill, HALF_LIFE},
-    pool::REPLACED_BY_SENDER,
+    pool::IN_VAIN,
     testing::{Accounts, Wallet},
 };
 
@@ -69,7 +69,7 @@ struct Model {
     all: Vec<Entry>,
     /// The floor in fee units per byte, and since when; times 2^16.
     floor: (u128, Duration),
-    /// For each sender that has transactions: when its budget for replacing is whole again, in microseconds.
+    /// For each sender that had something relayed in vain: when its budget for that is whole again, in microseconds.
     whole_at: BTreeMap<AccountId, u64>,
 }
 
@@ -112,8 +112,6 @@ impl Model {
 
     fn drop_all(&mut self, ids: &[TxId]) {
         self.all.retain(|entry| !ids.contains(&entry.tx.id()));
-        let left: Vec<_> = self.all.iter().map(|entry| entry.tx.sender()).collect();
-        self.whole_at.retain(|id, _| left.contains(id));
     }
 
     fn rebase(&mut self, id: AccountId, base: u64) {
@@ -177,9 +175,12 @@ impl Model {
             if !enough {
                 return Err("underpriced");
             }
+        }
+        let valid_for_a_while = tx.transaction().valid_until.is_some();
+        for bytes in replaced.map(Entry::bytes).into_iter().chain(valid_for_a_while.then_some(new.bytes())) {
             let debt = self.whole_at.get(&tx.sender()).map_or(0, |at| at.saturating_sub(now.as_micros() as u64));
-            let rate = REPLACED_BY_SENDER.per_second;
-            if u128::from(debt) + micros(old.bytes(), rate) > micros(REPLACED_BY_SENDER.burst.into(), rate) {
+            let rate = IN_VAIN.per_second;
+            if u128::from(debt) + micros(bytes, rate) > micros(IN_VAIN.burst.into(), rate) {
                 return Err("replaced-too-often");
             }
         }
@@ -264,23 +265,21 @@ impl Model {
         let removed = self.offer(now, tx, height, accounts)?;
         let id = tx.sender();
         let old = self.all.iter().find(|entry| entry.tx.sender() == id && entry.nonce() == tx.transaction().nonce);
-        let spent = old.map(Entry::bytes);
+        let in_vain = old.map(Entry::bytes);
         let lifetime = if origin == Origin::Local { config().local_lifetime } else { config().lifetime };
         let base = accounts.account(&id).nonce;
-        let budget = self.whole_at.get(&id).copied();
-        // The replaced one goes as the new one comes: the sender is never without one, and its budget stays.
-        let others: Vec<_> =
-            removed.iter().copied().filter(|gone| old.is_none_or(|old| old.tx.id() != *gone)).collect();
-        let replaced = old.map(|old| old.tx.id());
-        self.drop_all(&others);
+        self.drop_all(&removed);
         self.all.push(Entry { tx: tx.clone(), expires: now + lifetime, base });
-        self.all.retain(|entry| Some(entry.tx.id()) != replaced);
-        if let Some(bytes) = spent {
-            let from = budget.unwrap_or_default().max(now.as_micros() as u64);
-            self.whole_at.insert(id, from + micros(bytes, REPLACED_BY_SENDER.per_second) as u64);
+        if let Some(bytes) = in_vain {
+            self.was_in_vain(now, id, bytes);
         }
         self.rebase(id, base);
         Ok(removed)
+    }
+
+    fn was_in_vain(&mut self, now: Duration, id: AccountId, bytes: u128) {
+        let whole_at = self.whole_at.entry(id).or_default();
+        *whole_at = (*whole_at).max(now.as_micros() as u64) + micros(bytes, IN_VAIN.per_second) as u64;
     }
 
     fn accounts_changed(&mut self, ids: &[AccountId], accounts: &Accounts) -> Vec<TxId> {
@@ -307,13 +306,21 @@ impl Model {
         removed
     }
 
-    fn apply_block(&mut self, height: u64, txs: &[VerifiedTx], accounts: &Accounts) -> Vec<TxId> {
-        let gone = |entry: &&Entry| {
-            txs.iter().any(|tx| tx.id() == entry.tx.id())
-                || entry.tx.transaction().valid_until.is_some_and(|last| last <= height)
-        };
-        let mut removed: Vec<_> = self.all.iter().filter(gone).map(|entry| entry.tx.id()).collect();
-        self.drop_all(&removed);
+    fn apply_block(&mut self, now: Duration, height: u64, txs: &[VerifiedTx], accounts: &Accounts) -> Vec<TxId> {
+        let (mut left, mut removed) = (Vec::new(), Vec::new());
+        for entry in std::mem::take(&mut self.all) {
+            let included = txs.iter().any(|tx| tx.id() == entry.tx.id());
+            let outlived = entry.tx.transaction().valid_until.is_some_and(|last| last <= height);
+            if !included && outlived {
+                self.was_in_vain(now, entry.tx.sender(), entry.bytes());
+            }
+            if included || outlived {
+                removed.push(entry.tx.id());
+            } else {
+                left.push(entry);
+            }
+        }
+        self.all = left;
         let senders: Vec<_> = txs.iter().map(|tx| tx.sender()).collect();
         removed.extend(self.accounts_changed(&senders, accounts));
         removed
@@ -452,8 +459,8 @@ impl World<'_> {
             self.catalog.wallets.iter().for_each(|id| self.accounts.set(*id, 0, 30_000));
         }
         (
-            self.pool.apply_block(self.height, &txs, &self.accounts),
-            self.model.apply_block(self.height, &txs, &self.accounts),
+            self.pool.apply_block(self.now, self.height, &txs, &self.accounts),
+            self.model.apply_block(self.now, self.height, &txs, &self.accounts),
         )
     }
 

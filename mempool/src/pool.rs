@@ -7,7 +7,7 @@ use starling_wire::{AccountId, SignedTx, TxId, VerifiedTx, limits::MAX_TX};
 
 use crate::{
     admission,
-    budget::Allowance,
+    budget::{Allowance, Budget},
     config::PoolConfig,
     error::Rejection,
     eviction::{Chosen, Room},
@@ -25,18 +25,23 @@ mod types;
 
 pub use self::types::{Admissible, Inserted, Origin, Place, PoolStatus, SenderStatus};
 
-/// What a sender may have replaced. Every replaced transaction was relayed by the whole network for nothing, and only the
-/// last of a chain of replacements is ever paid for. An honest sender raises the fee of a few hundred bytes a few times;
-/// with this, one account costs every node 512 B/s at most in the long run. The burst must take the longest transaction.
+/// What a sender may have relayed by the whole network for nothing: transactions that it replaces, as only the last of a chain
+/// of replacements is ever paid for, and those that are not in a block by the height up to which they are valid, as behind
+/// a gap none can be. An honest sender raises the fee of a few hundred bytes a few times; with this, one account costs every
+/// node 512 B/s at most in the long run. The burst must take the longest transaction.
 /// (Bitcoin Core's means against the same is BIP 125's rule 4, a fee for the replacement's own bytes on top. A percentage alone
 /// lets cheap ones be replaced cheaply, for each of a sender's nonces.)
-pub(crate) const REPLACED_BY_SENDER: Allowance = Allowance { burst: 128 * 1024, per_second: 512 };
+pub(crate) const IN_VAIN: Allowance = Allowance { burst: 128 * 1024, per_second: 512 };
 
-const _: () = assert!(REPLACED_BY_SENDER.burst >= MAX_TX as u64, "the longest could not be replaced");
+const _: () = assert!(IN_VAIN.burst >= MAX_TX as u64, "the longest could not be replaced");
 
 /// Refusals remembered, so that the same bytes are not checked twice; some 150 bytes each. Whoever makes others be
 /// forgotten has had as many signatures checked.
 const MAX_REFUSED: usize = 16 * 1024;
+
+/// Senders of which it is kept what they have used up of [`IN_VAIN`], whether they have transactions in the pool or not. Whoever
+/// makes others be forgotten needs as many funded accounts.
+const MAX_SPENDERS: usize = 4096;
 
 /// What an insertion would do, in detail.
 struct Plan {
@@ -64,6 +69,8 @@ pub struct Mempool {
     floor: Floor,
     /// Refused for good.
     refused: LruCache<TxId, Rejection>,
+    /// What senders have used up of [`IN_VAIN`].
+    in_vain: LruCache<AccountId, Budget>,
     /// Transactions ever admitted.
     arrivals: u64,
 }
@@ -79,6 +86,7 @@ impl Mempool {
             floor: Floor::default(),
             // Room is taken as it is needed.
             refused: LruCache::unbounded(),
+            in_vain: LruCache::unbounded(),
             arrivals: 0,
         }
     }
@@ -124,10 +132,8 @@ impl Mempool {
             self.floor.raise(now, dearest, self.least_fee);
         }
         let mut removed = self.remove_all(removed);
-        if let Some(bytes) = replaced.map(|slot| self.store.slots.get(slot).len())
-            && let Some(sender) = self.store.sender_mut(&tx.sender())
-        {
-            sender.replaced.spend(now, bytes, REPLACED_BY_SENDER);
+        if let Some(bytes) = replaced.map(|slot| self.store.slots.get(slot).len()) {
+            self.was_in_vain(now, tx.sender(), bytes);
         }
         let rank = Rank::new(&tx, self.arrivals);
         self.arrivals += 1;
@@ -158,6 +164,14 @@ impl Mempool {
         self.refused.put(id, rejection.clone());
     }
 
+    /// So many bytes of a sender were relayed for nothing.
+    fn was_in_vain(&mut self, now: Duration, sender: AccountId, bytes: usize) {
+        if self.in_vain.len() >= MAX_SPENDERS && !self.in_vain.contains(&sender) {
+            self.in_vain.pop_lru();
+        }
+        self.in_vain.get_or_insert_mut(sender, Budget::default).spend(now, bytes, IN_VAIN);
+    }
+
     fn plan(&self, now: Duration, tx: &SignedTx, height: u64, accounts: &impl AccountView) -> Result<Plan, Rejection> {
         let id = tx.id();
         if self.contains(&id) {
@@ -177,10 +191,14 @@ impl Mempool {
         let end = sender.end_from(account.nonce);
         let place = if nonce <= end { Place::Pending } else { Place::Queued };
         let replaced = sender.get(nonce);
+        let in_vain = self.in_vain.peek(&tx.sender()).copied().unwrap_or_default();
         if let Some(slot) = replaced {
             let old = self.store.slots.get(slot);
             admission::replacement(tx, old.rank.rate, self.config.replacement_percent)?;
-            admission::budget(sender.replaced.wait(now, old.len(), REPLACED_BY_SENDER))?;
+            admission::budget(in_vain.wait(now, old.len(), IN_VAIN))?;
+        }
+        if tx.transaction().valid_until.is_some() {
+            admission::budget(in_vain.wait(now, len, IN_VAIN))?;
         }
         let rate = FeeRate::of(tx);
         if !self.floor_at(now).admits(rate) {
@@ -265,13 +283,21 @@ impl Mempool {
     ///
     /// Only accounts that sent something in the block are looked at, as by a block of transactions others lose neither
     /// nonces nor funds. An embedder whose blocks do more names the others to [`Self::accounts_changed`].
-    pub fn apply_block(&mut self, height: u64, txs: &[VerifiedTx], accounts: &impl AccountView) -> Vec<TxId> {
+    pub fn apply_block(
+        &mut self,
+        now: Duration,
+        height: u64,
+        txs: &[VerifiedTx],
+        accounts: &impl AccountView,
+    ) -> Vec<TxId> {
         let mut removed = Vec::new();
         for tx in txs {
             removed.extend(self.store.find(&tx.id()).map(|slot| self.store.remove(slot).tx.id()));
         }
         while let Some(&(_, slot)) = self.store.by_height.first().filter(|(last, _)| *last <= height) {
-            removed.extend(self.remove_all(vec![slot]));
+            let outlived = self.store.remove(slot).tx;
+            self.was_in_vain(now, outlived.sender(), outlived.bytes().len());
+            removed.push(outlived.id());
         }
         let senders: BTreeSet<_> = txs.iter().map(|tx| tx.sender()).collect();
         removed.extend(self.accounts_changed(senders, accounts));

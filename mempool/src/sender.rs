@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use crate::{
-    budget::Budget,
     pool::Place,
     store::{Pooled, Slot, Slots},
 };
@@ -22,8 +21,6 @@ pub(crate) struct Sender {
     bytes: usize,
     /// By nonce. No nonce is u64::MAX.
     txs: Vec<(u64, Slot)>,
-    /// What replacing its transactions has used up.
-    pub(crate) replaced: Budget,
 }
 
 impl Sender {

@@ -123,10 +123,6 @@ impl Store {
         &self.senders[pooled.sender as usize]
     }
 
-    pub(crate) fn sender_mut(&mut self, id: &AccountId) -> Option<&mut Sender> {
-        self.by_account.get(id).map(|slot| &mut self.senders[*slot as usize])
-    }
-
     fn with_short(&self, id: &ShortId) -> impl Iterator<Item = Slot> {
         self.ids.range((number(id), 0)..=(number(id), Slot::MAX)).map(|(_, slot)| *slot)
     }

@@ -202,7 +202,7 @@ fn blocks_remove_what_they_made_pointless() {
     // A block with one the pool has and one with the nonce of another it has.
     let block = [world.wallets[0].tx(0, 1000), world.wallets[0].tx(1, 7777)];
     world.accounts.set(world.wallets[0].id(), 2, 1500);
-    let removed = world.pool.apply_block(1, &block, &world.accounts);
+    let removed = world.pool.apply_block(Duration::ZERO, 1, &block, &world.accounts);
     world.pool.assert_consistent();
     let expected = [block[0].id(), last.id(), world.id(0, 1, 1000), world.id(0, 4, 1000)];
     assert_eq!(removed, expected);
@@ -210,7 +210,7 @@ fn blocks_remove_what_they_made_pointless() {
     assert_eq!(world.pool.place(&world.id(1, 1, 1000)), Some(Place::Queued), "the one before expired");
     // The account moves over a gap.
     world.accounts.set(world.wallets[1].id(), 1, 5000);
-    assert!(world.pool.apply_block(2, &[world.wallets[1].tx(0, 500)], &world.accounts).is_empty());
+    assert!(world.pool.apply_block(Duration::ZERO, 2, &[world.wallets[1].tx(0, 500)], &world.accounts).is_empty());
     assert_eq!(world.pool.place(&world.id(1, 1, 1000)), Some(Place::Pending));
 }
 

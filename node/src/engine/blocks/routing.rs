@@ -54,7 +54,7 @@ impl Engine {
                     let Some(AppliedBlock { block, txs }) = self.chain.block(height) else { continue };
                     let event = Event::BlockApplied { id: block.id(), height, txs: txs.len() };
                     let included: BTreeSet<TxId> = block.tx_ids().iter().copied().collect();
-                    let removed = self.pool.apply_block(height, txs, &self.ledger);
+                    let removed = self.pool.apply_block(now.since_start(), height, txs, &self.ledger);
                     self.stats.blocks += 1;
                     self.stats.invalidated += removed.len().saturating_sub(txs.len()) as u64;
                     self.store_block(height);
