@@ -229,7 +229,9 @@ impl Engine {
             Input::Verified { source, verdict } => self.verified(now, source, verdict),
             Input::LocalRecord(record) => self.overlay.set_own(record),
             Input::WallClock { unix_ms } => {
-                self.unix_ms_at_start = unix_ms.saturating_sub(now.since_start().as_millis() as u64);
+                let unix_ms_at_start = unix_ms.saturating_sub(now.since_start().as_millis() as u64);
+                let by = unix_ms_at_start.abs_diff(std::mem::replace(&mut self.unix_ms_at_start, unix_ms_at_start));
+                self.clock_set(Duration::from_millis(by));
                 self.aggregates.turn(now, unix_ms, self.stats.admitted);
             }
             Input::Submit { ticket, tx } => self.submit(now, ticket, tx),

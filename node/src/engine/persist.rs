@@ -3,7 +3,10 @@
 //! The engine reports each change as [`super::Output::Store`] in the order in which it happened, and before the
 //! [`super::Event::Submitted`] that depends on it. A driver that keeps nothing passes over them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use starling_mempool::{Account, AccountView as _, Origin, Rejection};
 use starling_wire::{AccountId, SignedBlock, TxId, VerifiedTx};
@@ -15,10 +18,13 @@ use super::{
     time::Time,
 };
 
+/// From how much on it counts that the world's clock was set: a small part of what a transaction may stay in the pool.
+const CLOCK_ERROR: Duration = Duration::from_secs(600);
+
 /// Something that should survive a restart.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// A transaction entered the pool, or one that a peer had brought was submitted here as well.
+    /// A transaction entered the pool, or one that a peer had brought was submitted here as well, or the world's clock was set.
     Added {
         /// The transaction.
         tx: VerifiedTx,
@@ -171,6 +177,15 @@ impl Engine {
         let change =
             Change::Block { block: (**block).clone(), txs: txs.clone(), accounts, oldest: self.chain.oldest() };
         self.outputs.push_back(Output::Store(change));
+    }
+
+    /// The world's clock was set by so much. What is in the pool is stored anew: a restart would take it to be as old as the clock
+    /// was wrong, and drop it.
+    pub(super) fn clock_set(&mut self, by: Duration) {
+        if by >= CLOCK_ERROR {
+            let all = self.pool.iter().filter_map(|tx| Some((tx.clone(), self.pool.origin(&tx.id())?)));
+            self.outputs.extend(all.map(|(tx, origin)| Output::Store(Change::Added { tx, origin })));
+        }
     }
 
     pub(super) fn store_removed(&mut self, ids: Vec<TxId>, why: Removal) {

@@ -121,3 +121,18 @@ fn one_that_is_submitted_after_a_peer_brought_it_counts_as_submitted() {
     cluster.input(1, Input::Submit { ticket: Ticket(1), tx });
     assert_eq!(saved(&cluster, 1).txs[0].1, Origin::Local);
 }
+
+#[test]
+fn a_clock_that_is_set_makes_nothing_in_the_pool_old() {
+    let mut cluster = Cluster::new(1, 8, 0, 5);
+    let txs: Vec<_> = (0..5).map(|account| transfer(account, 0)).collect();
+    txs.iter().for_each(|tx| cluster.submit(0, tx));
+    cluster.run(Duration::from_millis(10));
+    let mut set = |unix_ms| {
+        let first = cluster.changes.len();
+        cluster.input(0, Input::WallClock { unix_ms });
+        let is_local = |change: &Change| matches!(change, Change::Added { origin: Origin::Local, .. });
+        cluster.changes[first..].iter().filter(|(_, change)| is_local(change)).count()
+    };
+    assert_eq!([1_000, 86_400_000, 86_401_000].map(&mut set), [0, 5, 0]);
+}
