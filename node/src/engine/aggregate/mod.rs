@@ -277,9 +277,12 @@ impl Aggregates {
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         let epoch = self.epoch;
         // Whoever holds nothing has nothing to tell, but may have told it all before a restart.
-        let is_to_ask = std::mem::take(&mut self.is_to_ask);
-        let Some(sample) = self.sample_of(now, epoch).filter(|sample| is_to_ask || !sample.is_empty()) else { return };
+        if !self.is_to_ask && !self.samples.iter().any(|sample| sample.epoch() == epoch && !sample.is_empty()) {
+            return;
+        }
         let Some((peer, _)) = peers.ready().filter(|(_, link)| !link.congested).choose(rng) else { return };
+        self.is_to_ask = false;
+        let Some(sample) = self.sample_of(now, epoch) else { return };
         let digest = ReportDigest { epoch, ceiling: sample.ceiling(), digest: sample.digest() };
         self.asked = Some((*peer, epoch));
         out(Output::Send { peer: *peer, message: Message::ReportDigest(digest) });
