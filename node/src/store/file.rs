@@ -207,7 +207,7 @@ fn read_block<T>(
     Ok(blocks.get(height)?.and_then(|row| decode(row.value())))
 }
 
-/// Removes the peers that were reached longest ago, if there are too many: first those of a time to come, when a clock was wrong.
+/// Removes the peers that were reached longest ago, if there are too many.
 fn keep_latest(peers: &mut Table<'_, [u8; 32], &[u8]>) -> Result<(), redb::Error> {
     let excess = (peers.len()? as usize).saturating_sub(MAX_PEERS);
     if excess == 0 {
@@ -216,8 +216,7 @@ fn keep_latest(peers: &mut Table<'_, [u8; 32], &[u8]>) -> Result<(), redb::Error
     let (mut all, now_ms) = (Vec::new(), super::unix_ms());
     for row in peers.iter()? {
         let (node, value) = row?;
-        let since_ms = StoredPeer::decode(value.value()).map_or(0, |peer| peer.since_ms);
-        all.push((if since_ms > now_ms { 0 } else { since_ms }, node.value()));
+        all.push((StoredPeer::decode(value.value()).map(|peer| peer.recency(now_ms)), node.value()));
     }
     all.sort_unstable();
     for (_, node) in &all[..excess] {

@@ -46,8 +46,8 @@ pub(super) fn load(
     let accounts =
         rows(path, db, file::ACCOUNTS, |id, (nonce, balance)| Some((AccountId(id), Account { nonce, balance })))?;
     let mut peers = rows(path, db, file::PEERS, |_, value| StoredPeer::decode(value))?;
-    // Those reached last first: with them the node begins. A clock may have been wrong.
-    peers.sort_by_key(|peer| std::cmp::Reverse(if peer.since_ms > now_ms { 0 } else { peer.since_ms }));
+    // Those reached last first: with them the node begins.
+    peers.sort_by_key(|peer| std::cmp::Reverse(peer.recency(now_ms)));
     let peers = peers.into_iter().filter_map(|peer| check_record(&Record::new(peer.envelope)?)).collect();
 
     let (mut txs, mut dropped) = (Vec::new(), Vec::new());

@@ -22,6 +22,9 @@ pub(super) struct TxRecord {
     pub(super) tx: SignedTx,
 }
 
+/// By how much a clock may have been set back since a peer was reached: an hour.
+const CLOCK_ERROR_MS: u64 = 3_600_000;
+
 /// A node that could be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoredPeer {
@@ -55,6 +58,11 @@ impl TxRecord {
 }
 
 impl StoredPeer {
+    /// Orders peers by when they were reached. Those of a time to come, when a clock was wrong, come before all others.
+    pub(super) fn recency(&self, now_ms: u64) -> (bool, u64) {
+        (self.since_ms <= now_ms.saturating_add(CLOCK_ERROR_MS), self.since_ms)
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = [&PEER_MARK[..], &self.since_ms.to_le_bytes()].concat();
         put(&mut bytes, &self.envelope);
