@@ -5,7 +5,7 @@ use starling_wire::{Fingerprint, ShortId, Slice, TxId};
 
 /// Bits of an id that tell which part it is in. More make more slices known without looking at ids, and take memory: 32
 /// bytes for each part. Slices of more bits have few ids in any pool.
-const BITS: u8 = 6;
+pub(crate) const BITS: u8 = 6;
 
 /// Fingerprints of everything and of the parts with equal first bits.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use starling_wire::{AccountId, Fingerprint, ShortId, Slice, TxId, VerifiedTx, li
 use super::{Mempool, Origin, Place, PoolStatus, SenderStatus};
 use crate::{
     config::PoolConfig,
+    fingerprints,
     ledger::AccountView,
     ordering::Rank,
     sender::Sender,
@@ -42,8 +43,11 @@ impl Mempool {
         self.store.short_ids(range)
     }
 
-    /// What the pool holds of a slice of ids, in short. Takes the same time however much that is, but for slices of more
-    /// than six bits.
+    /// Slices of more bits than this have to be looked through to know what the pool holds of them.
+    pub const SUMMED_BITS: u8 = fingerprints::BITS;
+
+    /// What the pool holds of a slice of ids, in short. Takes the same time however much that is, up to
+    /// [`Self::SUMMED_BITS`].
     pub fn fingerprint(&self, slice: Slice) -> Fingerprint {
         self.store.fingerprint(slice)
     }

@@ -208,11 +208,14 @@ fn digests_without_end_are_answered_with_a_bounded_number_of_bytes() {
 
 #[test]
 fn digests_of_what_is_equal_are_not_free() {
-    let mut cluster = strangers(&[(0..200).collect()], 9);
+    // A narrow slice, with all that there is in it.
+    let slice = Slice::new(7, 0).unwrap();
+    let inside: Vec<u64> = (0..25_600).filter(|i| slice.contains(&tx(*i).short_id())).collect();
+    let mut cluster = strangers(&[inside], 9);
     let (peer, other) = (cluster.hostile(), cluster.hostile());
-    let slice = Slice::new(16, 0).unwrap();
     let holds = cluster.engine(0).pool().fingerprint(slice);
-    for salt in 0..5000 {
+    assert!(holds.count > 150, "{}", holds.count);
+    for salt in 0..3000 {
         cluster.say(peer, Message::Digest(Digest { salt, slice, holds, wanted: 0 }));
     }
     let is_answered = |cluster: &mut Cluster, peer| {

@@ -89,7 +89,7 @@ impl Answers {
         let held = pool.fingerprint(slice);
         let (own, theirs) = (held.count as usize, holds.count as usize);
         // To know what a narrow slice holds means to look at all of it, and somebody may have filled it on purpose.
-        let looks = if slice == Slice::ALL { own } else { 0 };
+        let looks = if slice.bits() > Mempool::SUMMED_BITS { 0 } else { own };
         budget.spend(now.since_start(), own - looks, SYMBOLS);
         if held == holds {
             return Answer::Equal;
