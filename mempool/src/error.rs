@@ -93,12 +93,13 @@ pub enum Rejection {
         /// The most a sender's may have together.
         max: usize,
     },
-    /// So much was replaced lately, of the sender's or by the peer that brought this, that no more may be now.
-    #[error("too many of the sender's transactions were replaced lately, or were in no block while they were valid; wait {} s, or \
-        make one that replaces none and has no valid_until",
+    /// So much was replaced lately, of the sender's or by the peer that brought this, or so much of the sender's was in no block
+    /// while it was valid, that no more may be now. What replaces nothing and is valid without end is not meant.
+    #[error("too many transactions were replaced lately, or were in no block while they were valid; wait {} s, or make one that \
+        replaces none and has no valid_until",
         wait.as_secs().saturating_add(1))]
     ReplacedTooOften {
-        /// How long until it may be replaced.
+        /// How long until it may be taken in.
         wait: Duration,
     },
     /// The application that runs the node refuses it.

@@ -109,9 +109,9 @@ impl Mempool {
     }
 
     /// Checks as [`Self::check`] does and admits. A transaction with the sender and nonce of another replaces it, if
-    /// it pays enough more and the sender has not replaced too much lately. In a full pool others are evicted, if it pays
-    /// more than they do. A sender at its limits who fills a gap loses those with the highest nonces. `now` is counted
-    /// from any fixed start.
+    /// it pays enough more. Neither that one nor one with a `valid_until` is admitted if too much of the sender's was relayed in
+    /// vain lately. In a full pool others are evicted, if it pays more than they do. A sender at its limits who fills a gap
+    /// loses those with the highest nonces. `now` is counted from any fixed start.
     pub fn insert(
         &mut self,
         now: Duration,

@@ -346,7 +346,7 @@ impl Engine {
             Message::IHave(ids) => {
                 ids.iter().for_each(|id| self.locals.seen(id));
                 let out = &mut |output| self.outputs.push_back(output);
-                self.gossip.announced(now, peer, &ids, &self.peers, &self.pool, out);
+                self.gossip.announced(now, peer, &ids, &mut self.peers, &self.pool, out);
             }
             Message::IWant(ids) => self.wanted(now, peer, &ids),
             Message::Prune(ids) => {

@@ -28,6 +28,19 @@ const MAX_RTT: Duration = Duration::from_secs(2);
 /// to so much for each link.
 const REPLACED_BY_PEER: Allowance = Allowance { burst: 4 << 20, per_second: 64 << 10 };
 
+/// Bytes of blocks and their transactions that a neighbour gets because it asks, and of transactions that it asks for again and
+/// again: more than all blocks that are kept, but for a single one of the longest transactions, and then as much as some
+/// thousand transactions a second. What it asks for beyond that is not answered.
+const GIVEN: Allowance = Allowance { burst: 96 << 20, per_second: 1 << 20 };
+
+/// How many transactions that were refused a neighbour is asked for when it offers them again: a thousand at once, then so many
+/// a second.
+const SECOND_LOOKS: Allowance = Allowance { burst: 1024, per_second: 128 };
+
+/// Transactions that a neighbour may ask for again and again to be charged once. One whose pool refuses what this one holds asks
+/// for as many a second ([`SECOND_LOOKS`]); were it charged for each, honest nodes would ban each other.
+const AGAIN: usize = 128;
+
 /// A set of links, a bit for each [`Link::slot`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Mask(u64);
@@ -105,8 +118,12 @@ pub struct Link {
     pub(super) suspected: Option<Time>,
     /// Symbols that it got in comparisons of pools.
     pub(super) symbols: Budget,
-    /// Blocks and their transactions that it got because it asked.
-    pub(super) given: Budget,
+    /// What it got because it asked.
+    given: Budget,
+    /// Transactions that it was asked for although they had been refused.
+    second_looks: Budget,
+    /// Transactions that it asked for again and again since it was last charged for that.
+    again: usize,
     /// Reports of nodes that were sent because it asked for them, and that were checked because it brought them.
     pub(super) reports_sent: Budget,
     pub(super) reports_checked: Budget,
@@ -177,6 +194,33 @@ impl Link {
         Ok(())
     }
 
+    /// Whether it may be given more of what it asks for.
+    pub(super) fn may_be_given(&self, now: Time) -> bool {
+        self.given.wait(now.since_start(), 1, GIVEN) == Some(Duration::ZERO)
+    }
+
+    /// It was given so many bytes because it asked.
+    pub(super) fn was_given(&mut self, now: Time, bytes: usize) {
+        self.given.spend(now.since_start(), bytes, GIVEN);
+    }
+
+    /// It asked for so many transactions again and again. Says how often it is to be charged for that.
+    pub(super) fn asked_again(&mut self, count: usize) -> usize {
+        let again = self.again + count;
+        self.again = again % AGAIN;
+        again / AGAIN
+    }
+
+    /// Whether it may be asked for a transaction that was refused.
+    pub(super) fn may_have_second_look(&self, now: Time) -> bool {
+        self.second_looks.wait(now.since_start(), 1, SECOND_LOOKS) == Some(Duration::ZERO)
+    }
+
+    /// It is asked for a transaction that was refused.
+    pub(super) fn has_second_look(&mut self, now: Time) {
+        self.second_looks.spend(now.since_start(), 1, SECOND_LOOKS);
+    }
+
     pub(super) fn measured(&mut self, rtt: Duration) {
         let rtt = rtt.min(MAX_RTT);
         self.srtt = Some(self.srtt.map_or(rtt, |old| (old * 7 + rtt) / 8));
@@ -220,6 +264,8 @@ impl Peers {
             suspected: None,
             symbols: Budget::default(),
             given: Budget::default(),
+            second_looks: Budget::default(),
+            again: 0,
             reports_sent: Budget::default(),
             reports_checked: Budget::default(),
             next_get_peers: now,

@@ -15,10 +15,6 @@ const MAX_CHECKING: usize = 8 * 1024;
 /// Signatures being checked from which on the node counts as busy: one that keeps up has one or two.
 const BUSY: usize = 8;
 
-/// Transactions that a neighbour may ask for over and over to be charged once. One whose pool refuses what this one holds asks
-/// for as many a second at most; were it charged for each, honest nodes would ban each other.
-const AGAIN: usize = 128;
-
 /// How late its timer has to be for the node to count as busy, or the machine that it shares. Where there is time it is
 /// late by one or two milliseconds.
 const LATE: Duration = Duration::from_millis(20);
@@ -91,18 +87,23 @@ impl Engine {
     }
 
     pub(super) fn wanted(&mut self, now: Time, peer: NodeId, ids: &[ShortId]) {
-        let Some(slot) = self.peers.get(&peer).map(|link| link.slot) else { return };
-        let (mut left, mut again) = (MAX_ANSWER, 0_usize);
+        let Some(link) = self.peers.get_mut(&peer) else { return };
+        let (mut left, mut again) = (MAX_ANSWER, 0);
         for id in ids {
-            let Some(tx) = self.pool.get_short(id).cloned() else { continue };
+            let Some(tx) = self.pool.get_short(id) else { continue };
             let Some(rest) = left.checked_sub(tx.bytes().len()) else { break };
+            if self.gossip.asked(now, *id, link.slot) {
+                // It was sent already, or came from there.
+                again += 1;
+                if !link.may_be_given(now) {
+                    continue;
+                }
+                link.was_given(now, tx.bytes().len());
+            }
             left = rest;
-            // It was sent already, or came from there.
-            again += usize::from(self.gossip.asked(now, *id, slot));
-            let answer = self.gossip.answer(&tx);
-            self.send(peer, answer);
+            self.outputs.push_back(Output::Send { peer, message: self.gossip.answer(tx) });
         }
-        (0..again.div_ceil(AGAIN)).for_each(|_| self.blame(now, peer, Blame::Waste));
+        (0..link.asked_again(again)).for_each(|_| self.blame(now, peer, Blame::Waste));
     }
 
     pub(super) fn verify(&mut self, source: Source, item: Unverified) {

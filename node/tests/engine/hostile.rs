@@ -165,6 +165,19 @@ fn what_is_kept_is_not_given_away_without_end() {
 }
 
 #[test]
+fn what_was_sent_is_not_sent_again_without_end() {
+    let mut cluster = Cluster::new(1, 8, 0, 23);
+    let peer = cluster.hostile();
+    let txs: Vec<_> = (0..30).map(|account| long(account, 0, 1_000_000)).collect();
+    txs.iter().for_each(|tx| cluster.submit(0, tx));
+    cluster.run(Duration::from_millis(10));
+    let wanted = ids(&txs.iter().collect::<Vec<_>>());
+    (0..200).for_each(|_| cluster.say(peer, Message::IWant(wanted.clone())));
+    let sent = cluster.sent.iter().filter(|(.., message)| matches!(message, Message::Push { .. })).count() >> 5;
+    assert!((90..=100).contains(&sent), "{sent} MiB");
+}
+
+#[test]
 fn a_question_in_vain_is_one_broken_promise_whoever_is_asked() {
     let mut cluster = Cluster::new(1, 8, 0, 18);
     let mute = [cluster.hostile(), cluster.hostile(), cluster.hostile()];

@@ -1,8 +1,7 @@
 //! What the engine does with blocks: checks, asks for what they include, applies and makes them.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
-use starling_mempool::{Allowance, Budget};
 use starling_wire::{
     Block, BoundedVec, GetBlockTxs, GetBlocks, Message, NodeId, SignedBlock, SignedTx, TxId, Unverified, VerifiedBlock,
 };
@@ -11,10 +10,6 @@ use super::{
     super::{Engine, Event, MAX_ANSWER, Output, Removal, Source, score::Blame, time::Time},
     AppliedBlock, Receipt,
 };
-
-/// Bytes of blocks and their transactions that a neighbour gets because it asks: once more than all that is kept, and then as
-/// much as some thousand transactions a second. What it asks for beyond that is not answered.
-const GIVEN: Allowance = Allowance { burst: 96 << 20, per_second: 1 << 20 };
 
 impl Engine {
     pub(in super::super) fn block(&mut self, now: Time, from: Option<NodeId>, block: SignedBlock) {
@@ -131,14 +126,13 @@ impl Engine {
 
     /// Whether a neighbour may be given more of what is kept.
     fn may_be_given(&self, now: Time, peer: &NodeId) -> bool {
-        let wait = |given: Budget| given.wait(now.since_start(), 1, GIVEN);
-        self.peers.get(peer).is_some_and(|link| wait(link.given) == Some(Duration::ZERO))
+        self.peers.get(peer).is_some_and(|link| link.may_be_given(now))
     }
 
     /// Gives a neighbour what it asked for.
     fn give(&mut self, now: Time, peer: NodeId, messages: Vec<Message>) {
         if let Some(link) = self.peers.get_mut(&peer) {
-            link.given.spend(now.since_start(), messages.iter().map(Message::frame_len).sum(), GIVEN);
+            link.was_given(now, messages.iter().map(Message::frame_len).sum());
         }
         self.outputs.extend(messages.into_iter().map(|message| Output::Send { peer, message }));
     }

@@ -25,7 +25,7 @@ use self::{
     fetch::{Fetch, ask_next},
     outage::Outage,
     routes::{LOCAL, Path, Routes, WORTH, WORTH_IN_OUTAGE},
-    seen::Seen,
+    seen::{Seen, Worth},
 };
 use super::{
     config::GossipConfig,
@@ -318,18 +318,30 @@ impl Gossip {
         now: Time,
         peer: NodeId,
         ids: &[ShortId],
-        peers: &Peers,
+        peers: &mut Peers,
         pool: &Mempool,
         out: &mut impl FnMut(Output),
     ) -> usize {
-        let Some(link) = peers.get(&peer) else { return 0 };
         self.fetch.new_question();
-        let wanted: Vec<ShortId> = ids
-            .iter()
-            .copied()
-            .filter(|id| self.seen.announced(now, *id, link.slot, || pool.get_short(id).is_some()))
-            .filter(|id| self.fetch.announced(now, *id, peer, peers))
-            .collect();
+        let mut wanted = Vec::new();
+        for id in ids {
+            let Some(link) = peers.get(&peer) else { return 0 };
+            let worth = self.seen.announced(now, *id, link.slot, || pool.get_short(id).is_some());
+            let may = match worth {
+                Worth::Nothing => false,
+                Worth::Asking => true,
+                Worth::SecondLook => link.may_have_second_look(now),
+            };
+            if !may || !self.fetch.announced(now, *id, peer, peers) {
+                continue;
+            }
+            if worth == Worth::SecondLook
+                && let Some(link) = peers.get_mut(&peer)
+            {
+                link.has_second_look(now);
+            }
+            wanted.push(*id);
+        }
         for ids in BoundedVec::chunks(&wanted) {
             out(Output::Send { peer, message: Message::IWant(ids) });
         }

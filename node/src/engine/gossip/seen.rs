@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use lru::LruCache;
-use starling_mempool::{Allowance, Budget};
 use starling_wire::ShortId;
 
 use super::{
@@ -28,10 +27,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// See [`RETRY_AFTER`]. It is forgotten after [`FRESH`] at the earliest.
 const MAX_DOUBLINGS: u32 = 3;
-
-/// How many of those are asked for when they are offered again: a thousand at once, then so many a second. Neighbours count
-/// what they are asked for more than twice as waste.
-const SECOND_LOOKS: Allowance = Allowance { burst: 1024, per_second: 128 };
 
 /// What became of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,19 +118,28 @@ pub(in super::super) enum Receipt {
     Invalid,
 }
 
+/// What an announcement is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// Nothing: it is known.
+    Nothing,
+    /// To ask for it.
+    Asking,
+    /// To ask for it once more: it was refused, some time ago.
+    SecondLook,
+}
+
 /// The set of transactions seen; of the one whose last copy came longest ago the details are the first to go.
 #[derive(Debug)]
 pub(super) struct Seen {
     fresh: LruCache<ShortId, Entry>,
     past: Past,
-    /// What was used up of [`SECOND_LOOKS`].
-    second_looks: Budget,
 }
 
 impl Seen {
     pub(super) fn new() -> Self {
         // Room is taken as it is needed: most nodes never remember so many.
-        Self { fresh: LruCache::unbounded(), past: Past::default(), second_looks: Budget::default() }
+        Self { fresh: LruCache::unbounded(), past: Past::default() }
     }
 
     /// Notes that a copy came in, of something that is in the pool or not; from a neighbour unless the path's ingress is
@@ -199,14 +203,17 @@ impl Seen {
         }
     }
 
-    /// Notes that a neighbour announced it; says whether it is worth asking for.
-    pub(super) fn announced(&mut self, now: Time, id: ShortId, slot: u8, is_pooled: impl FnOnce() -> bool) -> bool {
+    /// Notes that a neighbour announced it.
+    pub(super) fn announced(&mut self, now: Time, id: ShortId, slot: u8, is_pooled: impl FnOnce() -> bool) -> Worth {
         match self.fresh.peek_mut(&id) {
-            None => !self.past.contains(&id) && !is_pooled(),
+            None if self.past.contains(&id) || is_pooled() => Worth::Nothing,
+            None => Worth::Asking,
             Some(entry) => {
                 entry.holders.insert(slot);
-                matches!(entry.fate, Fate::RefusedUntil(time) if now >= time)
-                    && self.second_looks.take(now.since_start(), 1, SECOND_LOOKS)
+                match entry.fate {
+                    Fate::RefusedUntil(time) if now >= time => Worth::SecondLook,
+                    _ => Worth::Nothing,
+                }
             }
         }
     }
@@ -277,7 +284,7 @@ mod tests {
     }
 
     fn announced(seen: &mut Seen, now: Time, id: ShortId, slot: u8) -> bool {
-        seen.announced(now, id, slot, || false)
+        seen.announced(now, id, slot, || false) != Worth::Nothing
     }
 
     #[test]
@@ -327,7 +334,7 @@ mod tests {
     #[test]
     fn what_is_in_the_pool_came_whether_that_is_remembered_or_not() {
         let mut seen = Seen::new();
-        assert!(!seen.announced(Time::ZERO, ID, 0, || true));
+        assert_eq!(seen.announced(Time::ZERO, ID, 0, || true), Worth::Nothing);
         let (receipt, entry) = seen.receive(Time::ZERO, ID, from(1), || true);
         assert_eq!((receipt, entry.path, entry.copies), (Receipt::Duplicate, Path::UNKNOWN, u8::MAX));
         let asked = ShortId([2; 8]);

@@ -16,7 +16,7 @@ impl Engine {
         let out = &mut |output| self.outputs.push_back(output);
         let due = self.reconcile.timeout(now, busy, &self.peers, &self.pool, &mut self.rng, out);
         for (peer, ids) in due {
-            let asked = self.gossip.announced(now, peer, &ids, &self.peers, &self.pool, out);
+            let asked = self.gossip.announced(now, peer, &ids, &mut self.peers, &self.pool, out);
             self.stats.found_missing += asked as u64;
             if asked > 0 {
                 self.reconcile.lost(now);
