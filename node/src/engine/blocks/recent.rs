@@ -39,9 +39,9 @@ pub enum Included<'a> {
 /// What is always in memory of a block that is kept.
 #[derive(Debug)]
 struct Kept {
-    /// How many transactions it has.
-    txs: usize,
-    /// Of these.
+    /// Of its transactions.
+    short_ids: Box<[ShortId]>,
+    /// Of its transactions.
     bytes: usize,
 }
 
@@ -52,9 +52,6 @@ pub(super) struct Recent {
     /// Height of the newest, 0 for none.
     newest: u64,
     kept: VecDeque<Kept>,
-    /// Of the transactions of all blocks that are kept. In one piece: many small ones that stay for half an hour between others
-    /// that go at once leave the heap in holes.
-    short_ids: VecDeque<ShortId>,
     kept_bytes: usize,
     in_memory: VecDeque<AppliedBlock>,
     in_memory_bytes: usize,
@@ -69,17 +66,15 @@ impl Recent {
 
     /// Adds the next block of the chain; the oldest make room.
     pub(super) fn push(&mut self, applied: AppliedBlock) {
-        let bytes = bytes(&applied);
+        let (short_ids, bytes) = (applied.block.tx_ids().iter().map(TxId::short).collect(), bytes(&applied));
         self.newest = applied.block.header().height;
         self.kept_bytes += bytes;
-        self.kept.push_back(Kept { txs: applied.block.tx_ids().len(), bytes });
-        self.short_ids.extend(applied.block.tx_ids().iter().map(TxId::short));
+        self.kept.push_back(Kept { short_ids, bytes });
         self.in_memory_bytes += bytes;
         self.in_memory.push_back(applied);
         while self.kept.len() > MAX_KEPT || (self.kept_bytes > MAX_KEPT_BYTES && self.kept.len() > 1) {
             let Some(old) = self.kept.pop_front() else { break };
             self.kept_bytes -= old.bytes;
-            self.short_ids.drain(..old.txs);
         }
         while self.in_memory.len() > self.kept.len() || self.is_stored && self.is_too_much() {
             let Some(old) = self.in_memory.pop_front() else { break };
@@ -116,13 +111,11 @@ impl Recent {
     /// Where a transaction is. Looks through all that is kept, newest first: a few microseconds, or some hundred if blocks
     /// are long. Whoever makes two transactions with the same short id has only the later one found.
     pub(super) fn find(&self, id: &TxId) -> Option<Included<'_>> {
-        let (short, mut end) = (id.short(), self.short_ids.len());
+        let short = id.short();
         (self.oldest()..=self.newest).rev().zip(self.kept.iter().rev()).find_map(|(height, kept)| {
-            let of_block = end - kept.txs..end;
-            end = of_block.start;
             match self.get(height) {
                 Some(applied) => applied.txs.iter().find(|tx| tx.id() == *id).map(|tx| Included::InMemory(height, tx)),
-                None => self.short_ids.range(of_block).any(|of| *of == short).then_some(Included::Stored(height)),
+                None => kept.short_ids.contains(&short).then_some(Included::Stored(height)),
             }
         })
     }
