@@ -114,8 +114,7 @@ impl Ledger {
         }
         // An account that received nothing is still unknown: keeping it would let anybody fill the memory for fees.
         let changed = changes.accounts.into_iter().filter(|(_, account)| *account != Account::default());
-        let changed: Vec<_> = changed.collect();
-        self.accounts.extend(changed);
+        self.accounts.extend(changed.collect::<Vec<_>>());
         self.digest.take();
         Ok(())
     }
