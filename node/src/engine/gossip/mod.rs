@@ -322,26 +322,18 @@ impl Gossip {
         pool: &Mempool,
         out: &mut impl FnMut(Output),
     ) -> usize {
+        let Some(slot) = peers.get(&peer).map(|link| link.slot) else { return 0 };
         self.fetch.new_question();
-        let mut wanted = Vec::new();
-        for id in ids {
-            let Some(link) = peers.get(&peer) else { return 0 };
-            let worth = self.seen.announced(now, *id, link.slot, || pool.get_short(id).is_some());
-            let may = match worth {
-                Worth::Nothing => false,
-                Worth::Asking => true,
-                Worth::SecondLook => link.may_have_second_look(now),
-            };
-            if !may || !self.fetch.announced(now, *id, peer, peers) {
-                continue;
+        let mut is_wanted = |id: &ShortId| match self.seen.announced(now, *id, slot, || pool.get_short(id).is_some()) {
+            Worth::Nothing => false,
+            Worth::Asking => self.fetch.announced(now, *id, peer, peers),
+            Worth::SecondLook => {
+                let may = peers.get(&peer).is_some_and(|link| link.may_have_second_look(now));
+                let asked = may && self.fetch.announced(now, *id, peer, peers);
+                peers.get_mut(&peer).filter(|_| asked).map(|link| link.has_second_look(now)).is_some()
             }
-            if worth == Worth::SecondLook
-                && let Some(link) = peers.get_mut(&peer)
-            {
-                link.has_second_look(now);
-            }
-            wanted.push(*id);
-        }
+        };
+        let wanted: Vec<ShortId> = ids.iter().copied().filter(|id| is_wanted(id)).collect();
         for ids in BoundedVec::chunks(&wanted) {
             out(Output::Send { peer, message: Message::IWant(ids) });
         }
