@@ -92,6 +92,25 @@ pub(crate) struct NodeEntry {
     pub(crate) trace: PathBuf,
 }
 
+#[cfg(test)]
+impl NodeEntry {
+    /// One with this process and directory, and nothing else known.
+    pub(crate) fn of_test(pid: u32, data_dir: &Path) -> Self {
+        Self {
+            name: "node-00".into(),
+            id: NodeId([0; 32]),
+            peer_id: String::new(),
+            addresses: Vec::new(),
+            region: None,
+            rpc: String::new(),
+            pid,
+            data_dir: data_dir.to_owned(),
+            log: data_dir.join("log"),
+            trace: data_dir.join("trace"),
+        }
+    }
+}
+
 impl Manifest {
     /// The file's name in a testnet's directory.
     pub(crate) const NAME: &str = "manifest.json";

@@ -154,24 +154,7 @@ fn kill_processes(nodes: &[NodeEntry]) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use starling_wire::NodeId;
-
     use super::*;
-
-    fn entry(pid: u32, data_dir: &Path) -> NodeEntry {
-        NodeEntry {
-            name: "node-00".into(),
-            id: NodeId([0; 32]),
-            peer_id: String::new(),
-            addresses: Vec::new(),
-            region: None,
-            rpc: String::new(),
-            pid,
-            data_dir: data_dir.to_owned(),
-            log: data_dir.join("log"),
-            trace: data_dir.join("trace"),
-        }
-    }
 
     #[tokio::test]
     async fn only_processes_of_the_data_directory_are_ended() {
@@ -179,7 +162,8 @@ mod tests {
         // A shell that waits for its input, with the directory as one of its arguments.
         let mut child =
             Command::new("sh").args(["-c", "read line"]).arg(dir.path()).stdin(Stdio::piped()).spawn().unwrap();
-        let (ours, other) = (entry(child.id(), dir.path()), entry(child.id(), Path::new("/elsewhere")));
+        let (ours, other) =
+            (NodeEntry::of_test(child.id(), dir.path()), NodeEntry::of_test(child.id(), Path::new("/elsewhere")));
         // For a moment after its start a process shows no command line.
         let deadline = Instant::now() + GRACE;
         let mut processes = Processes::look(std::slice::from_ref(&ours)).unwrap();

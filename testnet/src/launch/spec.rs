@@ -293,12 +293,13 @@ fn write_key(path: &Path, key: &SecretKey) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
 
-    fn spec() -> Spec {
+    /// A small testnet.
+    pub(in crate::launch) fn spec() -> Spec {
         Spec {
             name: "x".into(),
             relay: Relay::Starling,

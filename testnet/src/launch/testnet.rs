@@ -322,25 +322,7 @@ pub(crate) fn remove_dir(root: &Path) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::launch::{Relay, Transport};
-
-    fn spec() -> Spec {
-        Spec {
-            name: "x".into(),
-            relay: Relay::Starling,
-            nodes: 3,
-            dials: 8,
-            seed: 1,
-            transport: Transport::Tcp,
-            wan: None,
-            planned: false,
-            severable: false,
-            block_interval: None,
-            store: false,
-            accounts: 1,
-        }
-    }
+    use super::{super::spec::tests::spec, *};
 
     #[test]
     fn what_an_unfinished_up_has_left_is_told_with_a_way_out() {

@@ -194,25 +194,14 @@ where
 mod tests {
     use std::slice;
 
-    use starling_wire::{NodeId, ShortId};
+    use starling_wire::ShortId;
 
     use super::*;
 
     #[test]
     fn half_a_line_at_the_end_of_a_trace_is_passed_over() {
         let dir = tempfile::tempdir().unwrap();
-        let node = NodeEntry {
-            name: "node-00".into(),
-            id: NodeId([0; 32]),
-            peer_id: String::new(),
-            addresses: Vec::new(),
-            region: None,
-            rpc: String::new(),
-            pid: 0,
-            data_dir: dir.path().into(),
-            log: dir.path().join("log"),
-            trace: dir.path().join("trace"),
-        };
+        let node = NodeEntry::of_test(0, dir.path());
         let line = |us: u64| Delivery { unix_us: us, id: ShortId([1; 8]), from: None };
         let read = |end: &str| {
             fs::write(&node.trace, format!("{}\n{}\n{end}", line(1), line(2))).unwrap();
