@@ -45,7 +45,7 @@ const MAX_REFUSED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 /// Added to two round trips before a request for blocks or their transactions is given to another neighbour.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long a neighbour that is sending transactions of a block is waited for: what it may send in answer to one question
+/// How long a neighbour that is sending transactions of a block is waited for: what it may send in answer to one message
 /// takes four seconds at 2 Mbit/s.
 const LONGEST: Duration = Duration::from_secs(10);
 
